@@ -1,0 +1,1 @@
+"""Streaming SLA monitor for authentication providers."""

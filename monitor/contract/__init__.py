@@ -1,0 +1,1 @@
+"""(see .github/CONTRIBUTING.md)"""
