@@ -1,0 +1,265 @@
+"""`monitor load`: synthetic requests into a topic, first days of history, then live traffic with incidents."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import typer
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, KafkaError
+from rich.console import Console
+from rich.progress import Progress
+
+from monitor.contract.period import month_at
+from monitor.counting.request import CLASSES
+from monitor.local import traffic
+from monitor.local.traffic import DAY_MS, MINUTE_MS, Fleet, Incident, Requests
+
+BATCH_BYTES = 500_000
+"""Largest record batch, in bytes before compression. Brokers take up to 1 MiB."""
+IN_FLIGHT = 16
+"""Batches that are sent before the oldest must be durable."""
+TICK_S = 0.1
+"""How often live traffic is sent, in seconds."""
+
+
+class Unreachable(Exception):
+    """No broker, or no such topic: what was tried and what to do."""
+
+
+class Sender:
+    """Sends values to a topic in whole batches, to each partition in turn. `sent` counts the records that are durable.
+
+    Record timestamps are the present time, not the requests': a broker deletes by them, and history would be gone.
+    """
+
+    def __init__(self, producer: AIOKafkaProducer, topic: str, partitions: list[int]) -> None:
+        self.sent = 0
+        self.partitions = partitions
+        self._producer = producer
+        self._topic = topic
+        self._turn = 0
+        self._waiting: list[tuple[asyncio.Future[object], int]] = []
+
+    async def send(self, values: list[bytes]) -> None:
+        """Send these values, in batches as large as may be; returns when nearly all are durable. Raises KafkaError."""
+        position = 0
+        while position < len(values):
+            position += await self._batch(values, position)
+
+    async def spread(self, values: list[bytes]) -> None:
+        """Send these values in one small batch for each partition, as live traffic comes. Raises KafkaError."""
+        for number in range(len(self.partitions)):
+            part = values[number :: len(self.partitions)]
+            if part:
+                await self.send(part)
+
+    async def done(self) -> None:
+        """Wait until all that was sent is durable. Raises KafkaError."""
+        while self._waiting:
+            await self._settle()
+
+    async def _batch(self, values: list[bytes], position: int) -> int:
+        batch = self._producer.create_batch()
+        now_ms = time.time_ns() // 1_000_000
+        begin = position
+        while position < len(values) and batch.append(timestamp=now_ms, key=None, value=values[position]) is not None:
+            position += 1
+        if position == begin:
+            raise ValueError(f"expected values of less than {BATCH_BYTES} bytes, found {len(values[begin])}")
+        partition = self.partitions[self._turn % len(self.partitions)]
+        self._turn += 1
+        future = await self._producer.send_batch(batch, self._topic, partition=partition)
+        self._waiting.append((future, position - begin))
+        while len(self._waiting) > IN_FLIGHT:
+            await self._settle()
+        return position - begin
+
+    async def _settle(self) -> None:
+        future, size = self._waiting.pop(0)
+        await future
+        self.sent += size
+
+
+@asynccontextmanager
+async def sender(bootstrap: str, topic: str) -> AsyncIterator[Sender]:
+    """A `Sender` to an existing topic; on leaving, all is durable. Raises Unreachable and KafkaError."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
+    try:
+        await admin.start()
+        (described,) = await admin.describe_topics([topic])
+    except KafkaConnectionError as error:
+        raise Unreachable(
+            f"no broker answers at {bootstrap}: start one (`monitor local up`) or name it (--bootstrap)"
+        ) from error
+    finally:
+        await admin.close()
+    partitions = sorted(entry["partition"] for entry in described["partitions"])
+    if not partitions:
+        raise Unreachable(f"no topic {topic!r} at {bootstrap}: make it (`monitor topics apply`) or name one (--topic)")
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        compression_type="lz4",
+        max_batch_size=BATCH_BYTES,
+        acks="all",
+        enable_idempotence=True,
+    )
+    await producer.start()
+    try:
+        out = Sender(producer, topic, partitions)
+        yield out
+        await out.done()
+    finally:
+        await producer.stop()
+
+
+async def backfill(out: Sender, blocks: Iterable[list[bytes]], told: Callable[[int], None] = lambda _: None) -> None:
+    """Send blocks of values as fast as they are taken; `told` hears the size of each. Raises KafkaError."""
+    for block in blocks:
+        await out.send(block)
+        told(len(block))
+    await out.done()
+
+
+async def live(
+    out: Sender,
+    fleet: Fleet,
+    incidents: tuple[Incident, ...],
+    seed: int,
+    start_ms: int,
+    seconds: float,
+    told: Callable[[Requests], None] = lambda _: None,
+) -> None:
+    """Send the fleet's requests as their time comes, until `seconds` from now.
+
+    From `start_ms` on: what is past goes at once. `told` hears each piece once it is sent. Raises KafkaError.
+    """
+    end_ms = time.time_ns() // 1_000_000 + int(seconds * 1000)
+    while start_ms < end_ms:
+        upto_ms = min(time.time_ns() // 1_000_000, end_ms)
+        made = traffic.requests(fleet, start_ms, upto_ms, incidents, seed)
+        for block in traffic.records(fleet, made, seed):
+            await out.spread(block)
+        start_ms = upto_ms
+        told(made)
+        await asyncio.sleep(TICK_S)
+
+
+def load(
+    bootstrap: Annotated[str, typer.Option(envvar="MONITOR_KAFKA_BOOTSTRAP", help="The broker.")] = "127.0.0.1:9092",
+    topic: Annotated[str, typer.Option(help="Where the requests go; it must exist.")] = "auth-requests",
+    tenants: Annotated[int, typer.Option(min=1, max=100_000, help="How many tenants.")] = 30,
+    requests: Annotated[int, typer.Option(min=0, help="Requests of history, about; 0 for none.")] = 400_000,
+    days: Annotated[
+        float | None, typer.Option(min=0, help="Days of history; by default the month so far (UTC).")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0, help="Live requests a second; by default as many as the history has at this hour."),
+    ] = None,
+    seconds: Annotated[float, typer.Option("--for", min=0, help="Seconds of live traffic.")] = 0,
+    incident: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="tenant=tenant-03,portal=authentication,share=0.6,start=+30s,for=10m; start: also RFC 3339, or -3d."
+        ),
+    ] = None,
+    near: Annotated[
+        list[str] | None, typer.Option(help="Where a tenant's month shall stand: tenant-03=0.9905.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed, times and options make the same requests.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
+) -> None:
+    """Fill a topic with synthetic auth requests: history first, then live traffic, with incidents."""
+    now_ms = time.time_ns() // 1_000_000
+    start_ms = month_at(now_ms // MINUTE_MS).start * MINUTE_MS if days is None else now_ms - int(days * DAY_MS)
+    try:
+        fleet = _fleet(tenants, requests, start_ms, now_ms, rate, seed)
+        incidents = tuple(Incident.parse(text, now_ms) for text in incident or [])
+        for each in incidents:
+            fleet.check(each)
+        history = traffic.requests(fleet, start_ms if requests else now_ms, now_ms, incidents, seed)
+        for text in near or []:
+            tenant, _, availability = text.partition("=")
+            history = traffic.stand_at(fleet, history, tenant, float(availability), month_at(now_ms // MINUTE_MS))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    current = float(fleet.per_second(now_ms).sum())
+    lively = fleet if rate is None or not current else fleet.scaled(rate / current)
+
+    quiet = as_json or not sys.stderr.isatty()
+    try:
+        summary = asyncio.run(_run(bootstrap, topic, fleet, lively, history, incidents, seed, now_ms, seconds, quiet))
+    except Unreachable as error:
+        typer.echo(f"monitor load: {error}", err=True)
+        raise typer.Exit(3) from None
+    except KafkaError as error:
+        typer.echo(f"monitor load: the broker at {bootstrap} did not take the requests: {error!r}", err=True)
+        raise typer.Exit(3) from None
+    if as_json:
+        typer.echo(json.dumps(summary))
+    else:
+        took = summary["seconds"]
+        typer.echo(f"{summary['history']} requests of history in {took['history']} s")
+        typer.echo(f"{summary['live']} live requests in {took['live']} s")
+        typer.echo("  ".join(f"{name} {n}" for name, n in summary["classes"].items()))
+
+
+def _fleet(tenants: int, requests: int, start_ms: int, now_ms: int, rate: float | None, seed: int) -> Fleet:
+    """The tenants; their density is that of the history, or, when there is none, that of the live traffic."""
+    weights = traffic.zipf(tenants)
+    if requests:
+        if start_ms >= now_ms:
+            raise ValueError("--days: expected more than 0 when there are --requests of history")
+        return Fleet.draw(seed, weights, requests / traffic.weeks(start_ms, now_ms))
+    if not rate:
+        raise ValueError("expected --requests of history, a --rate, or both, found neither")
+    return Fleet.draw(seed, weights, rate * traffic.WEEK_MS / 1000)
+
+
+async def _run(
+    bootstrap: str,
+    topic: str,
+    fleet: Fleet,
+    lively: Fleet,
+    history: Requests,
+    incidents: tuple[Incident, ...],
+    seed: int,
+    now_ms: int,
+    seconds: float,
+    quiet: bool,
+) -> dict[str, Any]:
+    classes = Counter(history.classes())
+    begin = time.monotonic()
+    async with sender(bootstrap, topic) as out:
+        with Progress(console=Console(stderr=True), disable=quiet) as progress:
+            task = progress.add_task("history", total=len(history))
+            await backfill(out, traffic.records(fleet, history, seed), lambda n: progress.advance(task, n))
+            between = time.monotonic()
+            if seconds:
+                playing = progress.add_task("live", total=None)
+
+                def told(made: Requests) -> None:
+                    classes.update(made.classes())
+                    progress.advance(playing, len(made))
+
+                await live(out, lively, incidents, seed, now_ms, seconds, told)
+                await out.done()
+        sent = out.sent
+    return {
+        "tenants": len(fleet.names),
+        "requests": sent,
+        "history": len(history),
+        "live": sent - len(history),
+        "classes": {name: classes[name] for name in CLASSES},
+        "incidents": len(incidents),
+        "seconds": {"history": round(between - begin, 1), "live": round(time.monotonic() - between, 1)},
+    }
