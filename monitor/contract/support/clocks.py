@@ -16,7 +16,7 @@ that with what was announced before, so that a late event can add a breach of la
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -95,7 +95,7 @@ class Clock:
 def clocks(request: Request, terms: SupportTerms) -> list[Clock]:
     """All clocks that ran, or run, by round; a round that is not covered has none."""
     gathered: dict[tuple[int, int, ClockKind], tuple[list[Stretch], int | None]] = {}
-    for step, after in _spells(request.steps):
+    for step, after in request.spells():
         if step.state not in RUNNING or step.round in request.not_covered:
             continue
         end = after.event.time if after else None
@@ -109,10 +109,6 @@ def clocks(request: Request, terms: SupportTerms) -> list[Clock]:
         Clock(kind, turn, number, tuple(stretches), answered)
         for (turn, number, kind), (stretches, answered) in gathered.items()
     ]
-
-
-def _spells(steps: tuple[Step, ...]) -> Iterator[tuple[Step, Step | None]]:
-    return zip(steps, (*steps[1:], None), strict=True)
 
 
 def _owed(step: Step) -> tuple[ClockKind, ...]:

@@ -71,7 +71,7 @@ def out_of_turn(requests: Iterable[Request]) -> list[OutOfTurn]:
     spells: list[tuple[int, int | None, Place]] = []
     answers: list[tuple[int, Place]] = []
     for request in requests:
-        for step, after in zip(request.steps, (*request.steps[1:], None), strict=True):
+        for step, after in request.spells():
             if step.state != "waiting" or step.round in request.not_covered:
                 continue
             end = after.event.time if after else None

@@ -17,9 +17,10 @@ the first response if none was given.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
@@ -268,6 +269,10 @@ class Request:
         """When it was opened first; None before it is."""
         return self.steps[0].opened if self.steps else None
 
+    def spells(self) -> Iterator[tuple[Step, Step | None]]:
+        """Each step with the one that ended it; None for the last."""
+        return zip_longest(self.steps, self.steps[1:])
+
     @property
     def missing(self) -> tuple[str, ...]:
         """What the documentation still lacks. The clocks run all the same."""
@@ -276,7 +281,7 @@ class Request:
 
 def fold(events: Iterable[Event], now: int | None = None) -> Request:
     """The request that these events, all of one request, add up to at `now` (None: when all have taken effect)."""
-    ordered = sorted(events, key=lambda event: (event.time, event.type != "opened", event.id, repr(event)))
+    ordered = sorted(set(events), key=lambda event: (event.time, event.type != "opened", event.id, repr(event)))
     if not ordered:
         raise ValueError("expected one event at least, found none")
     named = {(event.tenant, event.request) for event in ordered}
@@ -292,8 +297,7 @@ def fold(events: Iterable[Event], now: int | None = None) -> Request:
     for event in ordered:
         twin = seen.setdefault(event.id, event)
         if twin is not event:
-            if twin != event and all(event != refusal.event for refusal in refused):
-                refused.append(Refusal(event, f"the id {event.id} is that of a {twin.type} of {rfc3339(twin.time)}"))
+            refused.append(Refusal(event, f"the id {event.id} is that of a {twin.type} of {rfc3339(twin.time)}"))
             continue
         if now is not None and event.time > now:
             ahead.append(event)
@@ -307,18 +311,16 @@ def fold(events: Iterable[Event], now: int | None = None) -> Request:
             not_covered[step.round] = event.category
         documentation.update(event.documentation)
         breach = event.breach or breach
-    tenant, request = ordered[0].tenant, ordered[0].request
-    known = tuple(seen.values())
+    ((tenant, request),) = named
     return Request(
-        tenant, request, known, tuple(steps), tuple(refused), tuple(ahead), documentation, not_covered, breach
+        tenant, request, tuple(ordered), tuple(steps), tuple(refused), tuple(ahead), documentation, not_covered, breach
     )
 
 
 def known_at(request: Request, now: int) -> Request:
     """The request without the events dated after `now`, and with those that have taken effect since it was folded."""
-    due = {event for event in request.events if event.time <= now}
-    unchanged = len(due) + len(request.ahead) == len(request.events) and due.isdisjoint(request.ahead)
-    return request if unchanged else fold(request.events, now)
+    early = any(event.time > now for event in request.events)
+    return fold(request.events, now) if early or request.ahead else request
 
 
 def requests_of(events: Iterable[Event], now: int | None = None) -> list[Request]:
