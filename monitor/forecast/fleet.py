@@ -1,0 +1,188 @@
+"""What tenants have in common: pooled statistics over their histories, for where a tenant's own past is too short."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from monitor.contract.period import DAY
+from monitor.forecast.history import KEPT, PROFILE_DAYS, Floats, History, Ints
+
+WEEK = 7 * 24
+"""Hours of a week. Hour 0 is the one the epoch starts with, a Thursday's first."""
+HALF_LIFE = 90.0
+"""Days in which an incident, and the exposure it was seen in, loses half its weight in the rate."""
+POOL = 20_000
+"""Most incidents pooled, and `WINDOWS` the most tenants whose days are."""
+WINDOWS = 2_000
+
+# Before a fleet has a past of its own: a few incidents with a heavy tail (Lomax, scale 120 min, k 1.2), one in 20 days,
+# 1e-3 failing.
+_PRIOR_N = 16
+_PRIOR_SCALE, _PRIOR_K = 120.0, 1.2
+_PRIOR_SEVERITIES = (0.05, 0.5, 0.15, 1.0)
+_PRIOR_DAYS = 20.0
+_PRIOR_BACKGROUND, _PRIOR_REQUESTS = 1e-3, 10_000.0
+_BACKGROUND_REQUESTS = 50_000.0
+"""Most requests of one tenant that tell the fleet's background."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lomax:
+    """A residual life with a heavy tail: P(longer than t more | lasted a) = (1 + t / (a + scale)) ** -k. Minutes."""
+
+    scale: float
+    k: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Pooled statistics.
+
+    `shape`: (168,) demand by hour of the week, mean 1. `durations` (minutes, ascending) and `severities`: the pooled
+    incidents, as pairs. `lomax`: their law. `rate_shape`, `rate_days`: a tenant's incidents a day are Gamma(shape,
+    days). `background`: share of requests that fail outside incidents; `daily_variance`: of a day's background relative
+    to its mean, squared, beyond Poisson's. `shares`: (tenants, KEPT) cumulated daily shares of bad requests,
+    `share_days` the days each has.
+    """
+
+    shape: Floats
+    durations: Floats
+    severities: Floats
+    lomax: Lomax
+    rate_shape: float
+    rate_days: float
+    background: float
+    daily_variance: float
+    shares: Floats
+    share_days: Ints
+
+    @classmethod
+    def of(cls, histories: Sequence[History]) -> Fleet:
+        """Pool the histories; none at all gives a cautious default."""
+        known = [h for h in histories if h.newest >= 0 and h.past().first >= 0]
+        pasts = [h.past() for h in known]
+        shape = _shape(known)
+        durations, severities = _pool(known)
+        exposure = np.array([h.newest + 1 - p.first / DAY for h, p in zip(known, pasts, strict=True)])
+        counts = np.array(
+            [
+                decayed((h.newest + 1) * DAY - p.starts.astype(np.float64)).sum()
+                for h, p in zip(known, pasts, strict=True)
+            ]
+        )
+        rate_shape, rate_days = _rate(counts, decayed_days(exposure))
+        background, variance = _background(known)
+        shares, share_days = _shares(known)
+        return cls(
+            shape,
+            durations,
+            severities,
+            lomax(durations),
+            rate_shape,
+            rate_days,
+            background,
+            variance,
+            shares,
+            share_days,
+        )
+
+
+def decayed(minutes: Floats) -> Floats:
+    """The weights of incidents that started `minutes` ago."""
+    return np.asarray(0.5 ** (np.maximum(minutes, 0.0) / (DAY * HALF_LIFE)))
+
+
+def decayed_days(days: Floats) -> Floats:
+    """The weight of the last `days` days together."""
+    return np.asarray(HALF_LIFE / np.log(2) * (1 - 0.5 ** (np.maximum(days, 0) / HALF_LIFE)))
+
+
+def lomax(durations: Floats) -> Lomax:
+    """The law of some durations: scale their median, k = 1 / mean ln(1 + d / scale)."""
+    scale = float(np.median(durations))
+    return Lomax(scale, float(1 / np.mean(np.log1p(durations / scale))))
+
+
+def _shape(known: Sequence[History]) -> Floats:
+    total = np.ones(WEEK)
+    if known:
+        hours = np.stack([h.hours for h in known]).astype(np.float64)
+        weekly = hours.reshape(len(known), 4, WEEK).sum(axis=1)
+        level = weekly.mean(axis=1)
+        seen = level > 0
+        # A tenant tells as much as it has requests, up to a hundred an hour; a week must have been seen.
+        weight = np.minimum(level[seen], 100.0) * np.array([_weeks(h) >= 1 for h in known])[seen]
+        total = 5.0 + (weekly[seen] * (weight / level[seen])[:, None]).sum(axis=0)
+    return np.asarray(total / total.mean())
+
+
+def _weeks(history: History) -> float:
+    return min(history.newest + 1 - history.past().first / DAY, PROFILE_DAYS) / 7
+
+
+def _pool(known: Sequence[History]) -> tuple[Floats, Floats]:
+    u = (np.arange(_PRIOR_N) + 0.5) / _PRIOR_N
+    durations = [_PRIOR_SCALE * ((1 - u) ** (-1 / _PRIOR_K) - 1)]
+    severities = [np.resize(np.array(_PRIOR_SEVERITIES), _PRIOR_N)]
+    for history in known:
+        durations.append(history.past().durations)
+        severities.append(history.past().severities)
+    all_durations, all_severities = np.concatenate(durations), np.concatenate(severities)
+    order = np.argsort(all_durations, kind="stable")
+    if order.size > POOL:
+        order = order[np.linspace(0, order.size - 1, POOL).astype(np.int64)]
+    return all_durations[order], all_severities[order]
+
+
+def _rate(counts: Floats, days: Floats) -> tuple[float, float]:
+    """Gamma's shape and days by moments: between tenants, what varies more than Poisson does."""
+    mean = (counts.sum() + 1.0) / (days.sum() + _PRIOR_DAYS)
+    beyond = ((counts - mean * days) ** 2 - mean * days).sum() + (mean * _PRIOR_DAYS) ** 2
+    variance = beyond / ((days**2).sum() + _PRIOR_DAYS**2)
+    per = float(np.clip(mean / variance, 3.0, 200.0)) if variance > 0 else 200.0
+    return float(mean * per), per
+
+
+def _background(known: Sequence[History]) -> tuple[float, float]:
+    if not known:
+        return _PRIOR_BACKGROUND, 0.0
+    demand = np.stack([h.past().quiet_demand for h in known]).astype(np.float64)
+    bad = np.stack([h.past().quiet_bad for h in known]).astype(np.float64)
+    requests = demand.sum(axis=1)
+    share = bad.sum(axis=1) / np.maximum(requests, 1)
+    weight = np.minimum(requests, _BACKGROUND_REQUESTS)
+    mean = (share @ weight + _PRIOR_BACKGROUND * _PRIOR_REQUESTS) / (weight.sum() + _PRIOR_REQUESTS)
+    expected = demand * ((bad.sum(axis=1) + mean * 500) / (requests + 500))[:, None]
+    told = expected >= 1
+    beyond = (((bad - expected) ** 2 - expected) / np.maximum(expected, 1) ** 2)[told]
+    return float(mean), float(np.clip(beyond.mean(), 0.0, 2.0)) if beyond.size else 0.0
+
+
+def _shares(known: Sequence[History]) -> tuple[Floats, Ints]:
+    some = known
+    if len(some) > WINDOWS:
+        some = [known[i] for i in np.linspace(0, len(known) - 1, WINDOWS).astype(np.int64)]
+    if not some:
+        return np.zeros((0, KEPT + 1)), np.zeros(0, dtype=np.int64)
+    return daily_shares(some)
+
+
+def daily_shares(histories: Sequence[History]) -> tuple[Floats, Ints]:
+    """Cumulated daily shares of bad requests, shape (n, KEPT + 1), over the finished days known of each history, and
+    their number.
+
+    Row i goes from 0 up to the sum of its days, oldest first, and stays there.
+    """
+    newest = np.array([h.newest for h in histories], dtype=np.int64)
+    first = np.array([h.past().first for h in histories], dtype=np.int64)
+    days = np.where(first >= 0, np.minimum(newest - first // DAY, KEPT - 1), 0)
+    demand = np.stack([h.days["demand"] for h in histories])
+    bad = np.stack([h.days["bad"] for h in histories])
+    numbers = (newest - days)[:, None] + np.arange(KEPT)
+    place = numbers % KEPT
+    share = np.take_along_axis(bad, place, 1) / np.maximum(np.take_along_axis(demand, place, 1), 1)
+    share[np.arange(KEPT) >= days[:, None]] = 0.0
+    return np.concatenate([np.zeros((len(histories), 1)), np.cumsum(share, axis=1)], axis=1), days

@@ -1,0 +1,375 @@
+"""What one tenant's past looks like, made only of counts: a digest of each UTC day, and what follows from the digests
+together.
+
+A day's digest is a pure function of that day's 1,440 minutes, and trailing minutes without requests do not change it.
+So a day may be replaced at any time (late events, exclusions), in any order, and a history rebuilt from the stored days
+equals one that was fed as the days went by.
+
+The incident detector (see `digest`) works within a day. A digest also tells until when a failure that came in from the
+day before would have lasted, so that failures over midnight are joined when the history is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.contract.period import DAY
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+KEPT = 120
+"""Days whose totals and incidents are kept."""
+PROFILE_DAYS = 28
+"""Days whose hours are kept: four of each weekday, so that a day's slot (its number modulo 28) tells its weekday."""
+ON_WINDOWS = (5, 15, 60)
+"""Minutes over which the detector looks for the start of a failure."""
+ON_FAILURES = 3
+ON_SHARE = 0.02
+OFF_SHARE = 0.01
+OFF_OF_SEVERITY = 0.1
+OFF_MINUTES = 15
+OFF_MINUTES_MOST = 120
+OFF_REQUESTS = 20
+BACKGROUND_FACTOR = 5.0
+BACKGROUND_MOST = 0.01
+"""An hour's usual share of failures above this is no background but a failure that lasts all day."""
+QUIET_DAYS = 90
+"""Days that tell the background."""
+RECENT = 30
+"""Minutes that tell the present severity."""
+
+_ROW = np.dtype(
+    [
+        ("demand", "i8"),
+        ("bad", "i8"),
+        ("first", "i2"),
+        ("last", "i2"),
+        ("recent_requests", "u4"),
+        ("recent_failures", "u4"),
+        ("carried_until", "i2"),
+        ("carried_open", "?"),
+        ("carried_requests", "u4"),
+        ("carried_failures", "u4"),
+    ]
+)
+_NO_REQUESTS = np.array((0, 0, -1, -1, 0, 0, 0, True, 0, 0), dtype=_ROW)
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """A failure as the detector saw it: minutes [start, end), its requests and failures. `open`: it had not ended."""
+
+    start: int
+    end: int
+    requests: int
+    failures: int
+    open: bool
+
+    @property
+    def severity(self) -> float:
+        """The share of requests that failed in it."""
+        return self.failures / self.requests if self.requests else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What is kept of a day; minutes are of the day.
+
+    `hours`: demand by hour. `incidents`: those seen when nothing failed at midnight. `carried`: the failure that came
+    in over midnight, if one did. `recent`: requests and failures of the last `RECENT` minutes up to the last request.
+    `first`, `last`: the first and last minute with a request, -1 without one.
+    """
+
+    demand: int
+    bad: int
+    hours: Ints
+    incidents: tuple[Incident, ...]
+    carried: Incident
+    recent: tuple[int, int]
+    first: int
+    last: int
+
+
+def digest(demand: Ints, bad: Ints) -> Digest:
+    """The digest of a day of minutes (1,440 counts each; `bad` is part of `demand`).
+
+    The detector goes on at the first minute at which 3 failures, and a share of max(2 %, 5 x background), are in the
+    last 5, 15 or 60 minutes. It goes off when the last 15 minutes (up to 2 hours, until 20 requests) are under max(1 %,
+    .1 x severity). It looks only at minutes with requests, so silence changes nothing.
+    """
+    hours = demand.reshape(24, 60).sum(axis=1)
+    total, failed = int(hours.sum()), int(bad.sum())
+    if total == 0:
+        return Digest(0, 0, hours, (), Incident(0, 0, 0, 0, open=True), (0, 0), -1, -1)
+    day = _Minutes(demand, bad)
+    first, last = int(day.asked[0]), int(day.asked[-1])
+    incidents = day.incidents(_background(hours, bad)) if failed >= ON_FAILURES else ()
+    carried, _ = day.until_off(0, -1)
+    return Digest(
+        total, failed, hours, incidents, carried, day.between(max(last + 1 - RECENT, 0), last + 1), first, last
+    )
+
+
+def _background(hours: Ints, bad: Ints) -> float:
+    """The day's usual share of failures: the median of its hours with requests."""
+    shares = np.sort((bad.reshape(24, 60).sum(axis=1) / np.maximum(hours, 1))[hours > 0])
+    usual = float(shares[shares.size // 2])
+    return usual if usual <= BACKGROUND_MOST else 0.0
+
+
+class _Minutes:
+    """A day's minutes, summed up for the detector."""
+
+    def __init__(self, demand: Ints, bad: Ints) -> None:
+        self.demands = np.concatenate(([0], np.cumsum(demand)))
+        self.bads = np.concatenate(([0], np.cumsum(bad)))
+        self.asked = np.flatnonzero(demand)
+        self.failing = np.flatnonzero(bad)
+
+    def between(self, first: int, upto: int) -> tuple[int, int]:
+        return int(self.demands[upto] - self.demands[first]), int(self.bads[upto] - self.bads[first])
+
+    def incidents(self, background: float) -> tuple[Incident, ...]:
+        share = max(ON_SHARE, BACKGROUND_FACTOR * background)
+        upto = self.failing + 1
+        low = np.full(upto.size, -1, dtype=np.int64)
+        for window in reversed(ON_WINDOWS):  # the shortest window that tells is the one that stays
+            since = np.maximum(upto - window, 0)
+            n = self.bads[upto] - self.bads[since]
+            told = (n >= ON_FAILURES) & (n >= share * (self.demands[upto] - self.demands[since]))
+            low[told] = since[told]
+        seen, low = self.failing[low >= 0], low[low >= 0]
+        found: list[Incident] = []
+        after, place = 0, 0
+        while place < seen.size:
+            start = int(self.failing[np.searchsorted(self.failing, max(int(low[place]), after))])
+            one, off = self.until_off(start, int(seen[place]))
+            found.append(one)
+            if one.open:
+                break
+            after = one.end
+            place = int(np.searchsorted(seen, off, side="right"))
+        return tuple(found)
+
+    def until_off(self, start: int, seen: int) -> tuple[Incident, int]:
+        """The failure that starts at `start` and is seen at `seen`, and the minute of going off (1,440: not)."""
+        at = self.asked[np.searchsorted(self.asked, max(seen + 1, start + OFF_MINUTES - 1)) :] + 1
+        for some in (at[:32], at[32:256], at[256:]):  # most failures are short, and most days carry none in
+            off = self._off(start, some)
+            if off is None:
+                continue
+            minute, low = off
+            edge = max(low, start) + 1
+            failing = self.failing[np.searchsorted(self.failing, start) : np.searchsorted(self.failing, edge)]
+            end = int(failing[-1]) + 1 if failing.size else start
+            return Incident(start, end, *self.between(start, end), open=False), minute
+        end = max(int(self.asked[-1]) + 1, start)
+        return Incident(start, end, *self.between(start, end), open=True), DAY
+
+    def _off(self, start: int, upto: Ints) -> tuple[int, int] | None:
+        """The first of the minutes before `upto` at which the detector goes off, and where the quiet window began."""
+        if not upto.size:
+            return None
+        low = np.searchsorted(self.demands, self.demands[upto] - OFF_REQUESTS, side="right") - 1
+        low = np.minimum(np.maximum(low, np.maximum(upto - OFF_MINUTES_MOST, 0)), upto - OFF_MINUTES)
+        share = (self.bads[upto] - self.bads[low]) / (self.demands[upto] - self.demands[low])
+        severity = (self.bads[upto] - self.bads[start]) / (self.demands[upto] - self.demands[start])
+        off = np.flatnonzero(share < np.maximum(OFF_SHARE, OFF_OF_SEVERITY * severity))
+        return (int(upto[off[0]]) - 1, int(low[off[0]])) if off.size else None
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the digests together say. Times are epoch minutes; -1 stands for none.
+
+    `quiet`: requests and failures outside incidents, over the last `QUIET_DAYS` days. `first`, `last`: the first and
+    the last known minute with a request. `starts`, `durations` (minutes), `severities`: the incidents that have ended,
+    by start. `present`: the failure that goes on as of `last`. `recent`: requests and failures in it of about the last
+    `RECENT` minutes. `quiet_demand`, `quiet_bad`: requests and failures outside incidents, by day, oldest first, the
+    newest day last.
+    """
+
+    first: int
+    last: int
+    starts: Ints
+    durations: Floats
+    severities: Floats
+    present: Incident | None
+    recent: tuple[int, int]
+    quiet_demand: Ints
+    quiet_bad: Ints
+    quiet: tuple[int, int]
+
+
+class History:
+    """One tenant's past. Feed it with `replace_day` and `close`; the forecast reads the rest.
+
+    `newest`: the newest day's number, -1 before the first. `days`: ring of `KEPT` day rows at number % KEPT. `hours`:
+    ring of demand by hour, shape (28, 24), at number % 28. 8 kB a tenant, and 150 bytes for each incident.
+    """
+
+    __slots__ = ("_incidents", "_past", "days", "hours", "newest")
+
+    def __init__(self) -> None:
+        self.newest = -1
+        self.days = np.full(KEPT, _NO_REQUESTS)
+        self.hours = np.zeros((PROFILE_DAYS, 24), dtype=np.uint32)
+        self._incidents: dict[int, tuple[Incident, ...]] = {}
+        self._past: Past | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, History) and (
+            self.newest == other.newest
+            and bool(np.array_equal(self.days, other.days))
+            and bool(np.array_equal(self.hours, other.hours))
+            and self._incidents == other._incidents
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def replace_day(self, number: int, demand: Ints, bad: Ints) -> None:
+        """Take in the UTC day `number` (days since 1970-01-01) as it is now known.
+
+        `demand` and `bad` have 1,440 counts, a minute each: good + bad + unclassified, and bad + unclassified, without
+        what is excluded. A day older than `KEPT` days before the newest is ignored. ValueError for other shapes or a
+        day before 1970.
+        """
+        if demand.shape != (DAY,) or bad.shape != (DAY,) or number < 0:
+            raise ValueError(f"expected {DAY} minutes of a day, found {demand.shape} and {bad.shape} of day {number}")
+        self._advance(number)
+        if number <= self.newest - KEPT:
+            return
+        made = digest(np.asarray(demand, dtype=np.int64), np.asarray(bad, dtype=np.int64))
+        carried = made.carried
+        self.days[number % KEPT] = (
+            made.demand,
+            made.bad,
+            made.first,
+            made.last,
+            *made.recent,
+            carried.end,
+            carried.open,
+            carried.requests,
+            carried.failures,
+        )
+        if number > self.newest - PROFILE_DAYS:
+            self.hours[number % PROFILE_DAYS] = made.hours
+        if made.incidents:
+            self._incidents[number] = made.incidents
+        else:
+            self._incidents.pop(number, None)
+        self._past = None
+
+    def close(self, minute: int) -> None:
+        """Say that time has come to the epoch minute `minute`: days until there that were not fed had no requests."""
+        self._advance(minute // DAY)
+
+    def _advance(self, number: int) -> None:
+        if number <= self.newest:
+            return
+        if self.newest >= 0:
+            for day in range(max(self.newest + 1, number - KEPT + 1), number + 1):
+                self.days[day % KEPT] = _NO_REQUESTS
+                self.hours[day % PROFILE_DAYS] = 0
+        self.newest = number
+        for day in [d for d in self._incidents if d <= number - KEPT]:
+            del self._incidents[day]
+        self._past = None
+
+    def past(self) -> Past:
+        """What the digests together say, as of the newest day; made once after each change."""
+        if self._past is None:
+            self._past = self._read()
+        return self._past
+
+    def _read(self) -> Past:
+        numbers = np.arange(self.newest - KEPT + 1, self.newest + 1)
+        rows = self.days[numbers % KEPT]
+        quiet_demand, quiet_bad = rows["demand"].copy(), rows["bad"].copy()
+        asked = np.flatnonzero(rows["demand"])
+        ended: list[Incident] = []
+        present: Incident | None = None
+        if asked.size == 0:
+            return Past(-1, -1, *_columns(ended), present, (0, 0), quiet_demand, quiet_bad, (0, 0))
+        before = 0
+        for place in asked.tolist():
+            number = int(numbers[place])
+            mine = self._incidents.get(number, ())
+            if present is None and not mine:
+                continue
+            base = number * DAY
+            if present is not None:
+                if number > before + 1:
+                    # A whole day without requests between them: nobody knows that it went on.
+                    ended.append(_ended(present))
+                    present = None
+                else:
+                    present, mine, requests, failures = _carry(present, base, rows[place], mine)
+                    quiet_demand[place] -= requests
+                    quiet_bad[place] -= failures
+                    if not present.open:
+                        ended.append(present)
+                        present = None
+            for one in mine:
+                quiet_demand[place] -= one.requests
+                quiet_bad[place] -= one.failures
+                moved = Incident(base + one.start, base + one.end, one.requests, one.failures, one.open)
+                if one.open:
+                    present = moved
+                else:
+                    ended.append(moved)
+            before = number
+        first, last = int(asked[0]), int(asked[-1])
+        recent_requests, recent_failures = int(rows["recent_requests"][last]), int(rows["recent_failures"][last])
+        if rows["last"][last] < RECENT and last and rows["demand"][last - 1]:
+            recent_requests += int(rows["recent_requests"][last - 1])
+            recent_failures += int(rows["recent_failures"][last - 1])
+        return Past(
+            int(numbers[first]) * DAY + int(rows["first"][first]),
+            int(numbers[last]) * DAY + int(rows["last"][last]),
+            *_columns(ended),
+            present,
+            (recent_requests, recent_failures),
+            quiet_demand,
+            quiet_bad,
+            (int(quiet_demand[-QUIET_DAYS:].sum()), int(quiet_bad[-QUIET_DAYS:].sum())),
+        )
+
+
+def _ended(one: Incident) -> Incident:
+    return Incident(one.start, one.end, one.requests, one.failures, open=False)
+
+
+def _carry(
+    present: Incident, base: int, row: np.void, mine: tuple[Incident, ...]
+) -> tuple[Incident, tuple[Incident, ...], int, int]:
+    """Join a failure that was open at midnight with the day's own.
+
+    Returns it as of the end of the day, the day's incidents that are left, and the day's requests and failures that are
+    in it.
+    """
+    until, still = int(row["carried_until"]), bool(row["carried_open"])
+    requests, failures = int(row["carried_requests"]), int(row["carried_failures"])
+    while mine and not still and mine[0].start <= until:
+        # The day's own detector saw the same failure; whichever lasts longer tells its end.
+        one, mine = mine[0], mine[1:]
+        if one.end >= until:
+            until, still = one.end, one.open
+            requests, failures = max(one.requests, requests), max(one.failures, failures)
+    if still:
+        mine = ()
+    end = base + until if failures or still else present.end
+    joined = Incident(present.start, end, present.requests + requests, present.failures + failures, still)
+    return joined, mine, requests, failures
+
+
+def _columns(incidents: list[Incident]) -> tuple[Ints, Floats, Floats]:
+    return (
+        np.array([i.start for i in incidents], dtype=np.int64),
+        np.array([max(i.end - i.start, 1) for i in incidents], dtype=np.float64),
+        np.array([i.severity for i in incidents], dtype=np.float64),
+    )

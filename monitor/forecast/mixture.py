@@ -1,0 +1,547 @@
+"""The forecast: 256 stratified draws of the rest of a period for each tenant, all tenants at once.
+
+A draw is: the volume that is still to come; how long the present failure lasts, and how bad it stays; the failures that
+will start later (5/8 of the draws: incidents that arrive one by one; 3/8: a stretch of past days); failures outside
+incidents. P is the share of draws beyond a threshold, the quantiles are those of the draws.
+
+Each tenant's draws are a fixed stratified set, turned by amounts that are hashed from tenant and period. They stay the
+same while the period lasts, so that a probability moves only when the facts do, and a replay gives the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.contract.period import DAY
+from monitor.contract.terms import FULL
+from monitor.forecast.fleet import WEEK, Fleet, Lomax, daily_shares, decayed, decayed_days
+from monitor.forecast.history import PROFILE_DAYS, Floats, History, Ints
+
+DRAWS = 256
+ARRIVING = 160
+"""Draws whose later failures arrive one by one; the others take a stretch of past days."""
+CHUNK = 512
+"""Tenants worked on at once; it bounds memory and changes no result."""
+HELD = 720
+"""Minutes without a request after which nobody says any more that a failure goes on."""
+PSEUDO_REQUESTS = 200.0
+"""Requests with which the fleet's shape stands in, for each hour of the week."""
+VOLUME_SPREAD = 0.06
+YOUNG_SPREAD = 0.3
+"""Further spread of the volume of a tenant that has been seen for no full day; it falls with the days."""
+RATIO_PRIOR = 0.02
+"""Share of a whole month with which the profile holds against the month so far."""
+OWN_INCIDENTS = 10.0
+"""A tenant's own n incidents weigh n / (n + this) against the fleet's; its days likewise."""
+OWN_DAYS = 120.0
+SURVIVORS = 8
+LONG_AFTER = Lomax(5.0, 1.2)
+"""The residual life when fewer than `SURVIVORS` incidents have lasted so long."""
+RATE_SHAPE_MOST = 4.0
+BACKGROUND_REQUESTS = 500.0
+BACKGROUND_SPREAD = 0.25
+SEVERITY_REQUESTS = 10.0
+CROWD_REQUESTS = 100.0
+"""Requests with which the profile holds against the crowd that a failure draws (or scares away)."""
+MOST_INCIDENTS = 12
+FLOOR = 1 / 1024
+"""The least probability of what no draw has shown but can still happen."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonthSoFar:
+    """The question: a tenant's period, UTC epoch minutes [period_start, period_end), and its counts before `now`.
+
+    `bad` includes the unclassified; what is excluded is in neither. `maintenance`: approved windows [from, to) that lie
+    ahead, which will count on neither side. A contract that starts or ends inside the month is a shorter period.
+    """
+
+    tenant: str
+    period_start: int
+    period_end: int
+    now: int
+    good: int
+    bad: int
+    maintenance: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The answer. Thresholds are basis points of availability (9900 is 99 %).
+
+    `expected_requests`: of the whole period. `p05`, `p50`, `p95`: availability at its end, 0..1; None without demand so
+    far or expected. `probability`: of ending below each threshold; 1 when that is certain. `minutes_left`: of the
+    present failure, until each threshold is certain to be missed; 0 when it is, None when nothing fails or the period
+    ends first. `budget_exhausted_in`: minutes until the highest threshold's budget is used at the present rate; None
+    when the period ends first. `severity`: the share now failing, 0 when not `failing`.
+    """
+
+    expected_requests: float
+    p05: float | None
+    p50: float | None
+    p95: float | None
+    probability: dict[int, float]
+    minutes_left: dict[int, float | None]
+    budget_exhausted_in: float | None
+    failing: bool
+    severity: float
+
+
+def forecast(
+    months: Sequence[MonthSoFar],
+    histories: Sequence[History],
+    fleet: Fleet,
+    thresholds: Sequence[int] = (9900, 9500, 9000),
+) -> list[Forecast]:
+    """Where each month will end; `histories[i]` is the past of `months[i]`'s tenant, up to `now`.
+
+    `thresholds` are basis points, the highest first. ValueError when the lengths differ or a threshold is none.
+    """
+    if len(months) != len(histories):
+        raise ValueError(f"expected a history for each month, found {len(histories)} for {len(months)}")
+    if not thresholds or any(not 0 < t < FULL for t in thresholds):
+        raise ValueError(f"expected thresholds in basis points, 1 to {FULL - 1}, found {tuple(thresholds)}")
+    made: list[Forecast] = []
+    for first in range(0, len(months), CHUNK):
+        made += _answers(
+            _facts(months[first : first + CHUNK], histories[first : first + CHUNK], fleet), fleet, thresholds
+        )
+    return made
+
+
+# -- what is known
+
+
+@dataclass(slots=True)
+class _Incidents:
+    """The tenants' ended incidents, one after the other: tenant i's are [offsets[i], offsets[i + 1]), by duration."""
+
+    offsets: Ints
+    owner: Ints
+    durations: Floats
+    severities: Floats
+
+    @property
+    def counts(self) -> Ints:
+        return np.diff(self.offsets)
+
+
+@dataclass(slots=True)
+class _Facts:
+    """A chunk of tenants as arrays of shape (tenants,). `left`: minutes left. `shares`: see `daily_shares`."""
+
+    seeds: NDArray[np.uint64]
+    total: Floats
+    bad: Floats
+    left: Floats
+    days_seen: Floats
+    volume: _Volume
+    incidents: _Incidents
+    failing: NDArray[np.bool_]
+    age: Floats
+    severity: Floats
+    failures: Floats
+    crowd: Floats
+    rate_shape: Floats
+    rate_days: Floats
+    background: Floats
+    shares: Floats
+    share_days: Ints
+
+
+def _facts(months: Sequence[MonthSoFar], histories: Sequence[History], fleet: Fleet) -> _Facts:
+    pasts = [h.past() for h in histories]
+    size = len(months)
+    start = np.array([m.period_start for m in months], dtype=np.int64)
+    end = np.array([m.period_end for m in months], dtype=np.int64)
+    now = np.array([m.now for m in months], dtype=np.int64)
+    bad = np.array([m.bad for m in months], dtype=np.float64)
+    total = bad + np.array([m.good for m in months], dtype=np.float64)
+    since = np.clip(now, start, end)
+    first = np.array([p.first if p.first >= 0 else m.now for p, m in zip(pasts, months, strict=True)], dtype=np.int64)
+    days_seen = np.maximum(now - first, 0) / DAY
+
+    profile = _profile(histories, first, now, fleet)
+    clock = _Clock(profile)
+    begun = np.maximum(start, np.minimum(first, since))
+    prior = RATIO_PRIOR * clock.between(start, end)
+    met = clock.between(begun, since)
+    ratio = np.where(met + prior > 0, (total + prior) / np.where(met + prior > 0, met + prior, 1), 1.0)
+    volume = _Volume(profile * ratio[:, None], since, end, [m.maintenance for m in months])
+
+    incidents = _incidents(histories)
+    ages = (now[incidents.owner] - np.concatenate([p.starts for p in pasts])).astype(np.float64)
+    present = [p.present if p.present and m.now - p.last <= HELD else None for p, m in zip(pasts, months, strict=True)]
+    failing = np.array([p is not None for p in present])
+    began = np.array([p.start if p else m.now for p, m in zip(present, months, strict=True)], dtype=np.int64)
+    requests = np.array([p.requests if p else 0 for p in present], dtype=np.float64)
+    failures = np.array([p.failures if p else 0 for p in present], dtype=np.float64)
+    recent = np.array([p.recent for p in pasts], dtype=np.float64).reshape(size, 2)
+    mean = failures / np.maximum(requests, 1)
+    severity = (recent[:, 1] + SEVERITY_REQUESTS * mean) / (recent[:, 0] + SEVERITY_REQUESTS)
+    last = np.array([p.last for p in pasts], dtype=np.int64)
+    usual = clock.between(began, np.maximum(last + 1, began)) * ratio
+    crowd = np.clip((requests + CROWD_REQUESTS) / (usual + CROWD_REQUESTS), 0.3, 3.0)
+
+    k = np.bincount(incidents.owner, decayed(ages), size) + failing
+    mean_rate = (fleet.rate_shape + k) / (fleet.rate_days + decayed_days(days_seen))
+    rate_shape = np.minimum(fleet.rate_shape + k, RATE_SHAPE_MOST)
+    quiet = np.array([p.quiet for p in pasts], dtype=np.float64).reshape(size, 2)
+    shares, share_days = daily_shares(histories)
+    newest = np.array([h.newest for h in histories], dtype=np.int64)
+    # Days of the present failure are not to be drawn as a future one's.
+    share_days = np.maximum(share_days - np.where(failing, np.maximum(newest - began // DAY, 0), 0), 0)
+    return _Facts(
+        seeds=np.array([_seed(m) for m in months], dtype=np.uint64),
+        total=total,
+        bad=bad,
+        left=(end - since).astype(np.float64),
+        days_seen=days_seen,
+        volume=volume,
+        incidents=incidents,
+        failing=failing,
+        age=np.maximum(now - began, 1).astype(np.float64),
+        severity=np.where(failing, np.minimum(severity, 1.0), 0.0),
+        failures=failures,
+        crowd=np.where(failing, crowd, 1.0),
+        rate_shape=rate_shape,
+        rate_days=rate_shape / mean_rate,
+        background=(quiet[:, 1] + BACKGROUND_REQUESTS * fleet.background) / (quiet[:, 0] + BACKGROUND_REQUESTS),
+        shares=shares,
+        share_days=share_days,
+    )
+
+
+def _seed(month: MonthSoFar) -> int:
+    return int.from_bytes(blake2b(f"{month.tenant}\0{month.period_start}".encode(), digest_size=8).digest(), "little")
+
+
+def _incidents(histories: Sequence[History]) -> _Incidents:
+    pasts = [h.past() for h in histories]
+    counts = np.array([p.durations.size for p in pasts], dtype=np.int64)
+    owner = np.repeat(np.arange(counts.size), counts)
+    durations = np.concatenate([p.durations for p in pasts])
+    severities = np.concatenate([p.severities for p in pasts])
+    order = np.lexsort((durations, owner))
+    return _Incidents(np.concatenate(([0], np.cumsum(counts))), owner, durations[order], severities[order])
+
+
+def _profile(histories: Sequence[History], first: Ints, now: Ints, fleet: Fleet) -> Floats:
+    """Expected requests an hour, shape (tenants, 168): means of 28 days, shrunk to the fleet's shape."""
+    hours = np.stack([h.hours for h in histories]).astype(np.float64)
+    size = len(histories)
+    sums = hours.reshape(size, 4, WEEK).sum(axis=1)
+    newest = np.array([h.newest for h in histories], dtype=np.int64)
+    slot = np.arange(PROFILE_DAYS)
+    begin = (newest[:, None] - (newest[:, None] - slot) % PROFILE_DAYS)[:, :, None] * DAY + np.arange(24) * 60
+    upto = np.clip((now[:, None, None] - begin) / 60, 0.0, 1.0)
+    before = np.clip((first[:, None, None] - begin) / 60, 0.0, 1.0)
+    seen = np.maximum(upto - before, 0.0).reshape(size, 4, WEEK).sum(axis=1)
+    usual = seen @ fleet.shape
+    level = np.where(usual > 0, sums.sum(axis=1) / np.where(usual > 0, usual, 1), 0.0)
+    asked = level > 0
+    pseudo = PSEUDO_REQUESTS / np.maximum(np.where(asked, level, 1.0)[:, None] * fleet.shape, 1e-9)
+    return np.where(asked[:, None], (sums + PSEUDO_REQUESTS) / (seen + pseudo), 0.0)
+
+
+class _Clock:
+    """Expected requests between two epoch minutes, by a weekly profile (tenants, 168)."""
+
+    def __init__(self, profile: Floats) -> None:
+        self.profile = profile
+        self.sums = np.concatenate([np.zeros((len(profile), 1)), np.cumsum(profile, axis=1)], axis=1)
+        self.rows = np.arange(len(profile))
+
+    def _at(self, minute: Ints) -> Floats:
+        weeks, within = np.divmod(minute, WEEK * 60)
+        hour, minutes = np.divmod(within, 60)
+        part = self.sums[self.rows, hour] + self.profile[self.rows, hour] * (minutes / 60)
+        return np.asarray(weeks * self.sums[:, -1] + part)
+
+    def between(self, first: Ints, upto: Ints) -> Floats:
+        """Over [first, upto) of each tenant; 0 when that is empty."""
+        return np.maximum(self._at(upto) - self._at(first), 0.0)
+
+
+class _Volume:
+    """Expected requests from `since` on, up to `end` (epoch minutes), in cells of an hour; none in maintenance."""
+
+    def __init__(
+        self, profile: Floats, since: Ints, end: Ints, maintenance: Sequence[tuple[tuple[int, int], ...]]
+    ) -> None:
+        size = len(profile)
+        self.left = (end - since).astype(np.float64)
+        cells = max(int(np.ceil(self.left.max(initial=0) / 60)), 1)
+        part = (since % 60 / 60)[:, None]
+        hour = (since // 60)[:, None] + np.arange(WEEK)
+        week = (1 - part) * np.take_along_axis(profile, hour % WEEK, 1) + part * np.take_along_axis(
+            profile, (hour + 1) % WEEK, 1
+        )
+        self.cells = np.tile(week, (1, cells // WEEK + 1))[:, : cells + 1]
+        for row, windows in enumerate(maintenance):
+            if windows:
+                self.cells[row] *= _open_share(windows, int(since[row]), cells + 1)
+        self.sums = np.concatenate([np.zeros((size, 1)), np.cumsum(self.cells, axis=1)], axis=1)
+        self.all = self.upto(np.arange(size), self.left)
+
+    def upto(self, rows: Ints, minutes: Floats) -> Floats:
+        """Expected requests of the tenants `rows` in the first `minutes`, cut by the period's end; both broadcast."""
+        hours = np.minimum(minutes, self.left[rows]) / 60
+        cell = hours.astype(np.int64)
+        return np.asarray(self.sums[rows, cell] + (hours - cell) * self.cells[rows, cell])
+
+    def minutes(self, row: int, requests: float) -> float | None:
+        """The minutes in which `requests` are expected from tenant `row`; None when the period ends first."""
+        if requests <= 0:
+            return 0.0
+        if requests > self.all[row]:
+            return None
+        cell = int(np.searchsorted(self.sums[row], requests)) - 1
+        hours = cell + (requests - float(self.sums[row, cell])) / float(self.cells[row, cell])
+        return min(60 * hours, float(self.left[row]))
+
+
+def _open_share(windows: tuple[tuple[int, int], ...], since: int, cells: int) -> Floats:
+    """The share of each hour from `since` on that no window covers."""
+    minutes = np.ones(cells * 60)
+    for first, upto in windows:
+        minutes[max(first - since, 0) : max(upto - since, 0)] = 0.0
+    return np.asarray(minutes.reshape(cells, 60).mean(axis=1))
+
+
+# -- the draws
+
+_VOLUME, _RESIDUAL, _OWN, _SEVERITY, _COUNT, _BACKGROUND, _NOISE, _WINDOW = range(8)
+
+
+def _stratified() -> Floats:
+    """Points of shape (dimensions, DRAWS): stratified in each dimension, over each of the two kinds of draws."""
+    rng = np.random.default_rng(20261123)
+    return np.stack(
+        [
+            np.concatenate([(rng.permutation(n) + 0.5) / n for n in (ARRIVING, DRAWS - ARRIVING)])
+            for _ in range(_WINDOW + 1)
+        ]
+    )
+
+
+_POINTS = _stratified()
+_CELLS = 4096
+_NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / _CELLS) for i in range(_CELLS)])
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _hashed(keys: NDArray[np.uint64]) -> Floats:
+    """Uniform numbers in [0, 1) from keys, as splitmix64 does it."""
+    z = keys * _GOLDEN
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53)
+
+
+def _uniform(seeds: NDArray[np.uint64], dimension: int) -> Floats:
+    """Shape (tenants, DRAWS)."""
+    turned = _POINTS[dimension] + _hashed(seeds + np.uint64(dimension + 1))[:, None]
+    return np.asarray(turned - (turned >= 1))
+
+
+def _normal(uniform: Floats) -> Floats:
+    return np.asarray(_NORMAL[(uniform * _CELLS).astype(np.int64)])
+
+
+def _lasting(law: Lomax, age: Floats, u: Floats) -> Floats:
+    """How many minutes more, after `age`."""
+    return np.asarray((age + law.scale) * ((1 - u) ** (-1 / law.k) - 1))
+
+
+def _present(facts: _Facts, fleet: Fleet, rows: Ints) -> tuple[Floats, Floats]:
+    """Failures, and the crowd's extra requests, still to come from the present failure: (rows, DRAWS) each."""
+    seeds = facts.seeds[rows]
+    u, own = _uniform(seeds, _RESIDUAL), _uniform(seeds, _OWN)
+    age = facts.age[rows, None]
+    minutes = np.empty(u.shape)
+    minutes[:, 0::2] = _lasting(fleet.lomax, age, u[:, 0::2])
+    minutes[:, 1::2] = _survivors(
+        fleet.durations, np.zeros(rows.size, np.int64), np.full(rows.size, fleet.durations.size), age, u[:, 1::2]
+    )
+    counts = facts.incidents.counts[rows]
+    mine = own < (counts / (counts + OWN_INCIDENTS))[:, None]
+    if mine.any():
+        scale, k = _own_laws(facts.incidents)
+        lomax = (age + scale[rows, None]) * ((1 - u[:, 0::2]) ** (-1 / k[rows, None]) - 1)
+        minutes[:, 0::2] = np.where(mine[:, 0::2], lomax, minutes[:, 0::2])
+        begin, end = facts.incidents.offsets[rows], facts.incidents.offsets[rows + 1]
+        lasted = _survivors(facts.incidents.durations, begin, end, age, u[:, 1::2])
+        minutes[:, 1::2] = np.where(mine[:, 1::2], lasted, minutes[:, 1::2])
+    spread = 0.25 + 0.5 / np.sqrt(1 + facts.failures[rows, None])
+    severity = np.minimum(facts.severity[rows, None] * np.exp(spread * _normal(_uniform(seeds, _SEVERITY))), 1.0)
+    volume = facts.volume.upto(rows[:, None], minutes)
+    crowd = facts.crowd[rows, None]
+    return severity * crowd * volume, (crowd - 1) * volume
+
+
+def _survivors(durations: Floats, begin: Ints, end: Ints, age: Floats, u: Floats) -> Floats:
+    """Residual lives at `age` (rows, 1), from the longer ones of the ascending durations[begin:end]."""
+    flat = age[:, 0]
+    first = np.array(
+        [b + np.searchsorted(durations[b:e], a, side="right") for b, e, a in zip(begin, end, flat, strict=True)]
+    )
+    left = (end - first)[:, None]
+    place = np.minimum(first[:, None] + (u * left).astype(np.int64), durations.size - 1)
+    return np.where(left >= SURVIVORS, durations[place] - age, _lasting(LONG_AFTER, age, u))
+
+
+def _own_laws(incidents: _Incidents) -> tuple[Floats, Floats]:
+    """Lomax scale and k of each tenant's own incidents; any where it has none."""
+    counts = incidents.counts
+    some = np.maximum(counts, 1)
+    middle = np.minimum(incidents.offsets[:-1] + counts // 2, max(incidents.durations.size - 1, 0))
+    scale = np.where(counts > 0, incidents.durations[middle], 1.0)
+    logs = np.bincount(incidents.owner, np.log1p(incidents.durations / scale[incidents.owner]), counts.size)
+    return scale, np.where(counts > 0, some / np.maximum(logs, 1e-9), 1.0)
+
+
+def _arriving(facts: _Facts, fleet: Fleet) -> Floats:
+    """Failures of incidents that will start later, (tenants, ARRIVING): Poisson's arrivals at a Gamma rate."""
+    days = facts.left / DAY
+    u = _uniform(facts.seeds, _COUNT)[:, :ARRIVING]
+    odds = days / (facts.rate_days + days)
+    chance = (1 - odds) ** facts.rate_shape
+    below = chance.copy()
+    counts = np.zeros(u.shape, dtype=np.int64)
+    for n in range(1, MOST_INCIDENTS + 1):
+        counts += u > below[:, None]
+        chance = chance * odds * (facts.rate_shape + n - 1) / n
+        below += chance
+    flat = np.repeat(np.arange(counts.size), counts.ravel())
+    row, draw = np.divmod(flat, ARRIVING)
+    nth = np.arange(flat.size) - np.repeat(np.cumsum(counts) - counts.ravel(), counts.ravel())
+    key = facts.seeds[row] + ((draw * MOST_INCIDENTS + nth) * 4 + 1000).astype(np.uint64)
+    when, whose, which = (_hashed(key + np.uint64(i)) for i in range(3))
+    own = facts.incidents.counts[row]
+    mine = whose < own / (own + OWN_INCIDENTS)
+    pool = (which * fleet.durations.size).astype(np.int64)
+    place = (facts.incidents.offsets[row] + (which * own).astype(np.int64))[mine]
+    lasting, severity = fleet.durations[pool], fleet.severities[pool]
+    lasting[mine], severity[mine] = facts.incidents.durations[place], facts.incidents.severities[place]
+    start = when * facts.left[row]
+    cost = severity * (facts.volume.upto(row, start + lasting) - facts.volume.upto(row, start))
+    return np.asarray(np.bincount(flat, cost, counts.size).reshape(counts.shape), dtype=np.float64)
+
+
+def _stretches(facts: _Facts, fleet: Fleet) -> Floats:
+    """The share of bad requests over past days, as many as are left: (tenants, DRAWS - ARRIVING)."""
+    u = _uniform(facts.seeds, _WINDOW)[:, ARRIVING:]
+    own = _uniform(facts.seeds, _COUNT)[:, ARRIVING:]
+    length = np.maximum(np.ceil(facts.left / DAY), 1).astype(np.int64)[:, None]
+    days = facts.share_days[:, None]
+    rows = np.arange(days.shape[0])[:, None]
+    mine = own < days / (days + OWN_DAYS)
+    out = np.broadcast_to(facts.background[:, None], u.shape)
+    ends = np.cumsum(fleet.share_days)
+    if ends.size and ends[-1]:
+        day = (u * ends[-1]).astype(np.int64)
+        whose = np.searchsorted(ends, day, side="right")
+        out = _stretch(fleet.shares, whose, fleet.share_days[whose], day - (ends - fleet.share_days)[whose], length)
+    theirs = _stretch(facts.shares, rows, np.maximum(days, 1), (u * days).astype(np.int64), length)
+    return np.where(mine, theirs, out)
+
+
+def _stretch(sums: Floats, rows: Ints, days: Ints, start: Ints, length: Ints) -> Floats:
+    """Mean daily share over `length` days from `start`, going round after the last."""
+    rounds, rest = np.divmod(length, days)
+    end = start + rest
+    over = np.maximum(end - days, 0)
+    whole = sums[rows, days]
+    return np.asarray(
+        (rounds * whole + sums[rows, np.minimum(end, days)] - sums[rows, start] + sums[rows, over]) / length
+    )
+
+
+def _answers(facts: _Facts, fleet: Fleet, thresholds: Sequence[int]) -> list[Forecast]:
+    size = facts.seeds.size
+    expected = facts.volume.all
+    days = np.maximum(facts.left / DAY, 1.0)
+    young = YOUNG_SPREAD / (1 + facts.days_seen)
+    spread = np.sqrt(VOLUME_SPREAD**2 + young**2 + 1 / np.maximum(expected, 1.0))[:, None]
+    volume = np.exp(spread * _normal(_uniform(facts.seeds, _VOLUME)))
+
+    spread = np.sqrt(BACKGROUND_SPREAD**2 + np.log1p(fleet.daily_variance / days))[:, None]
+    share = facts.background[:, None] * np.exp(spread * _normal(_uniform(facts.seeds, _BACKGROUND)))
+    share[:, ARRIVING:] = _stretches(facts, fleet)
+    failures = share * expected[:, None]
+    failures[:, :ARRIVING] += _arriving(facts, fleet)
+    requests = np.broadcast_to(expected[:, None], failures.shape).copy()
+    rows = np.flatnonzero(facts.failing)
+    if rows.size:
+        more_failures, more_requests = _present(facts, fleet, rows)
+        failures[rows] += more_failures
+        requests[rows] += more_requests
+    requests *= volume
+    failures = np.minimum(failures * volume, requests)
+    z = _normal(_uniform(facts.seeds, _NOISE))
+    drawn = np.floor(
+        failures + np.sqrt(failures) * z + (z * z - 1) / 6 + 0.5
+    )  # Poisson's quantile, after Cornish and Fisher
+    failures = np.where(failures > 0, np.clip(drawn, 0, requests), 0.0)
+
+    total = facts.total[:, None] + requests
+    bad = facts.bad[:, None] + failures
+    probability = []
+    for threshold in thresholds:
+        allowed = (FULL - threshold) * total
+        missed = (FULL * bad > allowed).mean(axis=1)
+        certain = (FULL * facts.bad[:, None] > allowed).all(axis=1)
+        open_still = (expected > 0) & ~certain
+        probability.append(np.where(certain, 1.0, np.where(open_still, np.clip(missed, FLOOR, 1 - FLOOR), missed)))
+    asked = facts.total + expected > 0
+    at = [round(q * (DRAWS - 1)) for q in (0.05, 0.5, 0.95)]
+    low, middle, high = np.partition(1 - bad / np.maximum(total, 1e-9), at, axis=1)[:, at].T
+    whole = facts.total + expected
+
+    made = []
+    for i in range(size):
+        failing = bool(facts.failing[i])
+        left = {t: _minutes_left(facts, i, t) if failing else None for t in thresholds}
+        made.append(
+            Forecast(
+                expected_requests=float(whole[i]),
+                p05=float(low[i]) if asked[i] else None,
+                p50=float(middle[i]) if asked[i] else None,
+                p95=float(high[i]) if asked[i] else None,
+                probability={t: float(p[i]) for t, p in zip(thresholds, probability, strict=True)},
+                minutes_left=left,
+                budget_exhausted_in=left[thresholds[0]] if failing else _exhausted_in(facts, i, thresholds[0]),
+                failing=failing,
+                severity=float(facts.severity[i]),
+            )
+        )
+    return made
+
+
+def _minutes_left(facts: _Facts, row: int, threshold: int) -> float | None:
+    """Minutes of the present failure until `threshold` is certain to be missed, along the expected volume."""
+    allowed = (FULL - threshold) / FULL
+    crowd = float(facts.crowd[row])
+    room = allowed * float(facts.total[row] + facts.volume.all[row]) - float(facts.bad[row])
+    rate = float(facts.severity[row]) * crowd - allowed * (crowd - 1)
+    return _after(facts.volume, row, room, rate)
+
+
+def _exhausted_in(facts: _Facts, row: int, threshold: int) -> float | None:
+    room = (FULL - threshold) / FULL * float(facts.total[row] + facts.volume.all[row]) - float(facts.bad[row])
+    return _after(facts.volume, row, room, float(facts.background[row]))
+
+
+def _after(volume: _Volume, row: int, room: float, rate: float) -> float | None:
+    if volume.all[row] == 0 and room >= 0:
+        return None
+    if room <= 0:
+        return 0.0
+    return volume.minutes(row, room / rate) if rate > 0 else None
