@@ -17,7 +17,7 @@ that with what was announced before, so that a late event can add a breach of la
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from monitor.contract.support.requests import RUNNING, Request, Step, documentation_record, known_at, rfc3339
@@ -206,27 +206,25 @@ def announcements(
     """What is to be announced at `now`, `announced` being what stands announced of this request, by id.
 
     First what is new; then a withdrawal for each miss that, by what is known now, was none. A warning is never
-    withdrawn.
+    withdrawn. A miss that comes true again after that is announced under its old id: the newest announcement holds.
     """
+    request = known_at(request, now)
     known = {breach.id: breach for breach in breaches(request, terms, now)}
-    gone = [
-        breach for name, breach in sorted(announced.items()) if name not in known and breach.type in _OVERDUE.values()
-    ]
-    cause = (
-        "its cause is not covered"
-        if request.not_covered
-        else "an event that came late shows that it was answered in time"
+    new = [breach for name, breach in known.items() if name not in announced]
+    gone = [breach for name, breach in sorted(announced.items()) if name not in known]
+    return new + [_withdrawn(breach, request, now) for breach in gone if breach.type in _OVERDUE.values()]
+
+
+def _withdrawn(breach: SupportBreach, request: Request, now: int) -> SupportBreach:
+    covered = breach.round not in request.not_covered
+    return replace(
+        breach,
+        id=f"{breach.id}/withdrawn",
+        type="withdrawn",
+        at=now,
+        reason="an event that came late shows that nothing was missed" if covered else "its cause is not covered",
+        withdraws=breach.id,
     )
-    return [breach for name, breach in known.items() if name not in announced] + [
-        SupportBreach(
-            f"{breach.id}/withdrawn",
-            "withdrawn",
-            *(breach.tenant, breach.request, breach.severity, breach.round, breach.opened, breach.due, now),
-            reason=cause,
-            withdraws=breach.id,
-        )
-        for breach in gone
-    ]
 
 
 def status(request: Request, terms: SupportTerms, now: int, tenant_breach: str = "") -> dict[str, Any]:

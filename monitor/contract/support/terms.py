@@ -50,7 +50,7 @@ class UpdateRule:
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
             raise ValueError(f"expected one of {', '.join(UNITS)}, found {self.unit!r}")
-        if self.every < 1 or not 0 <= self.warn < self.every:
+        if not isinstance(self.every, int) or self.every < 1 or self.warn not in range(self.every):
             raise ValueError(
                 f"expected an update every 1 or more, warned of earlier, found {self.every} and {self.warn}"
             )
@@ -64,7 +64,7 @@ class Promise:
     update: UpdateRule
 
     def __post_init__(self) -> None:
-        if self.first_response_minutes < 1:
+        if not isinstance(self.first_response_minutes, int) or self.first_response_minutes < 1:
             raise ValueError(f"expected a first response in 1 or more minutes, found {self.first_response_minutes}")
 
 
@@ -193,7 +193,11 @@ def _week(found: Any, faults: list[str]) -> tuple[tuple[Span, ...], ...]:
     week = []
     for day in WEEKDAYS:
         spans = []
-        for text in found.get(day, []):
+        listed = found.get(day, [])
+        if not isinstance(listed, list):
+            faults.append(f"hours.{day}: expected a list of spans such as 09:00-17:00, found {listed!r}")
+            continue
+        for text in listed:
             match = _SPAN.fullmatch(str(text))
             if match is None:
                 faults.append(f"hours.{day}: expected a span such as 09:00-17:00, found {text!r}")

@@ -255,7 +255,7 @@ def test_a_late_event_takes_back_a_miss_that_was_announced() -> None:
         "withdrawn",
         "acme/R1/0/first_response_overdue/2026-11-16T14:00:00Z",
     )
-    assert taken.reason == "an event that came late shows that it was answered in time"
+    assert taken.reason == "an event that came late shows that nothing was missed"
 
 
 def test_a_late_event_can_add_a_miss_of_last_week() -> None:
