@@ -22,6 +22,7 @@ from calendar import monthrange
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from monitor.contract.support.hours import OpeningHours, Span, public_holidays
@@ -114,25 +115,32 @@ class SupportTerms:
 
     def update_due(self, severity: Severity, opened: int, answered: int | None = None) -> int:
         """The instant by which the next update is owed, `answered` being the last answer, if any."""
-        day = self._counted_from(opened, answered)
-        milder = self.promises[SEVERITIES.index(severity) :]
-        return min(self._by(day, promise.update.unit, promise.update.every) for promise in milder)
+        return _update_times(self, severity, self._counted_from(opened, answered))[1]
 
     def update_warning(self, severity: Severity, opened: int, answered: int | None = None) -> int:
         """The instant from which people are warned that the next update is owed."""
-        due, rule = self.update_due(severity, opened, answered), self.promise(severity).update
-        early = self.hours.before(due, self.warn_minutes)
-        return min(early, self._by(self._counted_from(opened, answered), rule.unit, rule.warn)) if rule.warn else early
+        return _update_times(self, severity, self._counted_from(opened, answered))[0]
 
     def _counted_from(self, opened: int, answered: int | None) -> date:
         start = self.hours.roll(opened)
         return self.hours.business_day(start if answered is None else max(start, answered))
 
-    def _by(self, day: date, unit: Unit, count: int) -> int:
+
+@lru_cache(maxsize=1 << 14)
+def _update_times(terms: SupportTerms, severity: Severity, day: date) -> tuple[int, int]:
+    """The warning and the due time of the update that is counted from a working day."""
+
+    def closing(unit: Unit, count: int) -> int:
         if unit == "business_day":
-            return self.hours.closing(self.hours.working_day(day, count))
+            return terms.hours.closing(terms.hours.working_day(day, count))
         later = day + timedelta(weeks=count) if unit == "week" else months_later(day, count)
-        return self.hours.closing(self.hours.working_day(later))
+        return terms.hours.closing(terms.hours.working_day(later))
+
+    rule = terms.promise(severity).update
+    milder = (promise.update for promise in terms.promises[SEVERITIES.index(severity) :])
+    due = min(closing(other.unit, other.every) for other in milder)
+    warning = terms.hours.before(due, terms.warn_minutes)
+    return (min(warning, closing(rule.unit, rule.warn)) if rule.warn else warning), due
 
 
 def months_later(day: date, count: int) -> date:
