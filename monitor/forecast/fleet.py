@@ -171,8 +171,7 @@ def _shares(known: Sequence[History]) -> tuple[Floats, Ints]:
 
 
 def daily_shares(histories: Sequence[History]) -> tuple[Floats, Ints]:
-    """Cumulated daily shares of bad requests, shape (n, KEPT + 1), over the finished days known of each history, and
-    their number.
+    """Cumulated daily shares of bad requests over the finished days of each history, (n, KEPT + 1), and their number.
 
     Row i goes from 0 up to the sum of its days, oldest first, and stays there.
     """

@@ -1,5 +1,4 @@
-"""What one tenant's past looks like, made only of counts: a digest of each UTC day, and what follows from the digests
-together.
+"""What one tenant's past looks like, made only of counts: a digest of each UTC day, and what follows from them.
 
 A day's digest is a pure function of that day's 1,440 minutes, and trailing minutes without requests do not change it.
 So a day may be replaced at any time (late events, exclusions), in any order, and a history rebuilt from the stored days
@@ -279,6 +278,15 @@ class History:
         for day in [d for d in self._incidents if d <= number - KEPT]:
             del self._incidents[day]
         self._past = None
+
+    def copy(self) -> History:
+        """The same history; later changes to either do not show in the other."""
+        other = History()
+        other.newest = self.newest
+        other.days, other.hours = self.days.copy(), self.hours.copy()
+        other._incidents = dict(self._incidents)
+        other._past = self._past
+        return other
 
     def past(self) -> Past:
         """What the digests together say, as of the newest day; made once after each change."""

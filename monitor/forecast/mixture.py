@@ -110,7 +110,7 @@ def forecast(
     made: list[Forecast] = []
     for first in range(0, len(months), CHUNK):
         made += _answers(
-            _facts(months[first : first + CHUNK], histories[first : first + CHUNK], fleet), fleet, thresholds
+            facts_of(months[first : first + CHUNK], histories[first : first + CHUNK], fleet), fleet, thresholds
         )
     return made
 
@@ -133,7 +133,7 @@ class _Incidents:
 
 
 @dataclass(slots=True)
-class _Facts:
+class Facts:
     """A chunk of tenants as arrays of shape (tenants,). `left`: minutes left. `shares`: see `daily_shares`."""
 
     seeds: NDArray[np.uint64]
@@ -155,7 +155,8 @@ class _Facts:
     share_days: Ints
 
 
-def _facts(months: Sequence[MonthSoFar], histories: Sequence[History], fleet: Fleet) -> _Facts:
+def facts_of(months: Sequence[MonthSoFar], histories: Sequence[History], fleet: Fleet) -> Facts:
+    """What is known of the months' tenants, `histories[i]` being the past of `months[i]`'s."""
     pasts = [h.past() for h in histories]
     size = len(months)
     start = np.array([m.period_start for m in months], dtype=np.int64)
@@ -197,7 +198,7 @@ def _facts(months: Sequence[MonthSoFar], histories: Sequence[History], fleet: Fl
     newest = np.array([h.newest for h in histories], dtype=np.int64)
     # Days of the present failure are not to be drawn as a future one's.
     share_days = np.maximum(share_days - np.where(failing, np.maximum(newest - began // DAY, 0), 0), 0)
-    return _Facts(
+    return Facts(
         seeds=np.array([_seed(m) for m in months], dtype=np.uint64),
         total=total,
         bad=bad,
@@ -360,7 +361,7 @@ def _lasting(law: Lomax, age: Floats, u: Floats) -> Floats:
     return np.asarray((age + law.scale) * ((1 - u) ** (-1 / law.k) - 1))
 
 
-def _present(facts: _Facts, fleet: Fleet, rows: Ints) -> tuple[Floats, Floats]:
+def present_failure(facts: Facts, fleet: Fleet, rows: Ints) -> tuple[Floats, Floats]:
     """Failures, and the crowd's extra requests, still to come from the present failure: (rows, DRAWS) each."""
     seeds = facts.seeds[rows]
     u, own = _uniform(seeds, _RESIDUAL), _uniform(seeds, _OWN)
@@ -407,7 +408,7 @@ def _own_laws(incidents: _Incidents) -> tuple[Floats, Floats]:
     return scale, np.where(counts > 0, some / np.maximum(logs, 1e-9), 1.0)
 
 
-def _arriving(facts: _Facts, fleet: Fleet) -> Floats:
+def _arriving(facts: Facts, fleet: Fleet) -> Floats:
     """Failures of incidents that will start later, (tenants, ARRIVING): Poisson's arrivals at a Gamma rate."""
     days = facts.left / DAY
     u = _uniform(facts.seeds, _COUNT)[:, :ARRIVING]
@@ -435,7 +436,7 @@ def _arriving(facts: _Facts, fleet: Fleet) -> Floats:
     return np.asarray(np.bincount(flat, cost, counts.size).reshape(counts.shape), dtype=np.float64)
 
 
-def _stretches(facts: _Facts, fleet: Fleet) -> Floats:
+def stretches(facts: Facts, fleet: Fleet) -> Floats:
     """The share of bad requests over past days, as many as are left: (tenants, DRAWS - ARRIVING)."""
     u = _uniform(facts.seeds, _WINDOW)[:, ARRIVING:]
     own = _uniform(facts.seeds, _COUNT)[:, ARRIVING:]
@@ -464,7 +465,7 @@ def _stretch(sums: Floats, rows: Ints, days: Ints, start: Ints, length: Ints) ->
     )
 
 
-def _answers(facts: _Facts, fleet: Fleet, thresholds: Sequence[int]) -> list[Forecast]:
+def _answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int]) -> list[Forecast]:
     size = facts.seeds.size
     expected = facts.volume.all
     days = np.maximum(facts.left / DAY, 1.0)
@@ -474,13 +475,13 @@ def _answers(facts: _Facts, fleet: Fleet, thresholds: Sequence[int]) -> list[For
 
     spread = np.sqrt(BACKGROUND_SPREAD**2 + np.log1p(fleet.daily_variance / days))[:, None]
     share = facts.background[:, None] * np.exp(spread * _normal(_uniform(facts.seeds, _BACKGROUND)))
-    share[:, ARRIVING:] = _stretches(facts, fleet)
+    share[:, ARRIVING:] = stretches(facts, fleet)
     failures = share * expected[:, None]
     failures[:, :ARRIVING] += _arriving(facts, fleet)
     requests = np.broadcast_to(expected[:, None], failures.shape).copy()
     rows = np.flatnonzero(facts.failing)
     if rows.size:
-        more_failures, more_requests = _present(facts, fleet, rows)
+        more_failures, more_requests = present_failure(facts, fleet, rows)
         failures[rows] += more_failures
         requests[rows] += more_requests
     requests *= volume
@@ -525,7 +526,7 @@ def _answers(facts: _Facts, fleet: Fleet, thresholds: Sequence[int]) -> list[For
     return made
 
 
-def _minutes_left(facts: _Facts, row: int, threshold: int) -> float | None:
+def _minutes_left(facts: Facts, row: int, threshold: int) -> float | None:
     """Minutes of the present failure until `threshold` is certain to be missed, along the expected volume."""
     allowed = (FULL - threshold) / FULL
     crowd = float(facts.crowd[row])
@@ -534,7 +535,7 @@ def _minutes_left(facts: _Facts, row: int, threshold: int) -> float | None:
     return _after(facts.volume, row, room, rate)
 
 
-def _exhausted_in(facts: _Facts, row: int, threshold: int) -> float | None:
+def _exhausted_in(facts: Facts, row: int, threshold: int) -> float | None:
     room = (FULL - threshold) / FULL * float(facts.total[row] + facts.volume.all[row]) - float(facts.bad[row])
     return _after(facts.volume, row, room, float(facts.background[row]))
 

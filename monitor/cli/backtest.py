@@ -1,0 +1,289 @@
+"""`monitor backtest`: replay histories month by month and say how good the forecasts and the pages would have been.
+
+Histories are generated (`--synthetic`) or failures from CSV files with the columns `tenant,start,end,failing_share`
+and, if known, `requests_per_day`; times are RFC 3339 with an offset, the share is over 0 and at most 1. Requests by
+minute are simulated on top of either. A tenant's months run from that of its first failure to the file's last; the
+first month of all teaches only, when there are more.
+
+`--json` prints one object. Scores are at the 99 % threshold where no threshold is named; "random" is at random times
+(one in each quarter of a month), "incident" at a random time of each true failure.
+
+- `tenant_months`, `tenants`, `base_rate` {threshold: share of months missed}, `looks` {random, incident}, `seed`
+- `brier`, `log_loss` {threshold: {random, incident}}; `brier_interval` {random, incident}: 90 %, by drawing tenants
+again; `brier_by_quarter`: of the month; `brier_first_month`: of a tenant - `calibration_error` {random, incident}:
+expected, over ten bins; `reliability` {random, incident}: the bins {p, missed, looks} - `coverage` {random, incident}:
+how often the 90 % interval held the month's end; `coverage_first_month`, `coverage_under_300_requests_a_day` -
+`policies` {name: {precision, recall, median_lead_hours, caught_with_an_hour, pages_per_missed_tenant_month,
+pages_per_tenant_month}}: the first page of each month. Precision: share of pages whose month is missed. Recall: share
+of missed months that were paged before the miss was certain. Lead: hours from the page to the request that makes it
+certain. - `m_star_within_25_percent`, `m_star_median_ratio`, `m_star_looks`: the point of no return, predicted over
+actual - `baselines` {name: {brier, log_loss, calibration_error}} - `populations` {name: {tenant_months, base_rate,
+brier, calibration_error, coverage, policies}}: each history on its own - `seconds_per_tenant`: CPU seconds for one
+forecast
+
+Exit status 2 for a file that cannot be used.
+"""
+
+from __future__ import annotations
+
+import csv
+import json as jsons
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from math import ceil
+from pathlib import Path
+from time import process_time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from monitor.contract.period import Period, minute_of, month, month_after, month_at
+from monitor.forecast.backtest import Population, Spent, Tenancy, Trail, replay
+from monitor.forecast.generate import WORLDS, Crowd, Outage, World, outages
+from monitor.forecast.judge import judge
+
+COLUMNS = ("tenant", "start", "end", "failing_share")
+OPTIONAL = "requests_per_day"
+FAULTS_SHOWN = 10
+CSV_WORLD = World("csv", retry=0.0, give_up=0.0, recovers=0.0)
+"""How requests come where only failures are known: nothing that the file does not say happens in a failure."""
+
+
+class BadCsv(ValueError):  # noqa: N818  # it names the fault, not the failure of a program
+    """Files of failures that cannot be used; the message has a line for each fault."""
+
+
+def backtest(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="CSV files: tenant,start,end,failing_share[,requests_per_day]")
+    ] = None,
+    *,
+    synthetic: Annotated[bool, typer.Option("--synthetic", help="Replay generated histories.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    plots: Annotated[Path | None, typer.Option(help="Write reliability, paging and quarters as PNG here.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of everything that is drawn.")] = 1,
+    tenant_months: Annotated[int, typer.Option(min=1, help="How many generated months to judge, at least.")] = 2000,
+) -> None:
+    """Replay histories month by month, walking forward, and judge the forecasts and the pages against simpler ways."""
+    errors = Console(stderr=True)
+    if synthetic == bool(files):
+        found = "both" if files else "neither"
+        errors.print(f"Expected either --synthetic or CSV files, found {found}.", style="red")
+        raise typer.Exit(2)
+    try:
+        populations = populations_of(tenant_months, seed) if synthetic else [from_csv(files or [], seed)]
+    except (BadCsv, OSError) as fault:
+        errors.print(str(fault), style="red", markup=False, highlight=False)
+        raise typer.Exit(2) from None
+    trails: list[Trail] = []
+    spent = Spent()
+    with errors.status("replaying") as status:
+        for population in populations:
+            for done, trail in enumerate(replay(population, process_time, spent), 1):
+                trails.append(trail)
+                status.update(f"{population.name}: {done} months")
+    result = report(trails, spent, seed)
+    if json:
+        print(jsons.dumps(result))
+    else:
+        show(Console(), result)
+    if plots is not None:
+        draw(result, plots)
+
+
+def populations_of(tenant_months: int, seed: int) -> list[Population]:
+    """The generated worlds, each with as many tenants as it takes to judge `tenant_months` in all."""
+    made = []
+    for number, world in enumerate(WORLDS):
+        tenants = ceil(tenant_months / len(WORLDS) / (world.months - 1))
+        sized = replace(world, tenants=tenants)
+        periods = [month(2025, 1)]
+        while len(periods) < world.months:
+            periods.append(month_after(periods[-1]))
+        own = seed * 1000 + number
+        failures = outages(sized, periods, own)
+        names = [f"{world.name} {i}" for i in range(tenants)]
+        tenancies = [Tenancy(name, Crowd.of(sized, own, i), failures[i]) for i, name in enumerate(names)]
+        made.append(Population(world.name, periods, tenancies, own))
+    return made
+
+
+def from_csv(files: Iterable[Path], seed: int) -> Population:
+    """One population of all tenants in the files; BadCsv when one cannot be used."""
+    failures: dict[str, list[Outage]] = {}
+    requests: dict[str, float] = {}
+    faults: list[str] = []
+    for file in files:
+        _read(file, failures, requests, faults)
+    if faults:
+        more = [f"and {len(faults) - FAULTS_SHOWN} more"] if len(faults) > FAULTS_SHOWN else []
+        raise BadCsv("\n".join(faults[:FAULTS_SHOWN] + more))
+    if not failures:
+        raise BadCsv("expected at least one failure in the files, found none")
+    periods = [month_at(min(o.start for mine in failures.values() for o in mine))]
+    last = max(o.end for mine in failures.values() for o in mine) - 1
+    while periods[-1].end <= last:
+        periods.append(month_after(periods[-1]))
+    tenancies = []
+    for number, name in enumerate(sorted(failures)):
+        mine = sorted(failures[name])
+        crowd = Crowd.of(CSV_WORLD, seed, number, requests.get(name))
+        tenancies.append(Tenancy(name, crowd, mine, _place(periods, mine[0].start)))
+    return Population("csv", periods, tenancies, seed, scored=min(1, len(periods) - 1))
+
+
+def _place(periods: Sequence[Period], minute: int) -> int:
+    return next(i for i, period in enumerate(periods) if minute in period)
+
+
+def _read(file: Path, failures: dict[str, list[Outage]], requests: dict[str, float], faults: list[str]) -> None:
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        rows = csv.reader(stream)
+        header = [name.strip() for name in next(rows, [])]
+        absent = [name for name in COLUMNS if name not in header]
+        if absent:
+            found = ",".join(header) or "nothing"
+            faults.append(f"{file}: line 1: expected the columns {','.join(COLUMNS)}, found {found}")
+            return
+        for row in rows:
+            if not any(cell.strip() for cell in row):
+                continue
+            where = f"{file}: line {rows.line_num}"
+            if len(row) != len(header):
+                faults.append(f"{where}: expected {len(header)} fields, found {len(row)}")
+                continue
+            cells = {name: cell.strip() for name, cell in zip(header, row, strict=True)}
+            try:
+                tenant, outage, daily = _failure(cells)
+            except ValueError as fault:
+                faults.append(f"{where}: {fault}")
+                continue
+            failures.setdefault(tenant, []).append(outage)
+            if daily is not None:
+                requests[tenant] = daily
+
+
+def _failure(cells: Mapping[str, str]) -> tuple[str, Outage, float | None]:
+    """A row's tenant, failure and requests a day; ValueError says what was expected and found."""
+    if not cells["tenant"]:
+        raise ValueError("tenant: expected a name, found nothing")
+    start, end = _moment("start", cells["start"]), _moment("end", cells["end"])
+    if end <= start:
+        raise ValueError(f"end: expected a time after the start {cells['start']}, found {cells['end']}")
+    share = _number("failing_share", cells["failing_share"])
+    if not 0 < share <= 1:
+        raise ValueError(f"failing_share: expected over 0 and at most 1, found {cells['failing_share']}")
+    daily = None
+    if cells.get(OPTIONAL):
+        daily = _number(OPTIONAL, cells[OPTIONAL])
+        if not 0 < daily <= 1e9:
+            raise ValueError(f"{OPTIONAL}: expected over 0 and at most 1e9, found {cells[OPTIONAL]}")
+    first = minute_of(start)
+    upto = minute_of(end) + (1 if end.second or end.microsecond else 0)
+    return cells["tenant"], Outage(first, max(upto, first + 1), share), daily
+
+
+def _moment(name: str, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError(f"{name}: expected a time like 2026-11-23T09:30:00Z, found {text or 'nothing'}")
+    return moment
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{name}: expected a number, found {text or 'nothing'}") from None
+
+
+def report(trails: Sequence[Trail], spent: Spent, seed: int) -> dict[str, Any]:
+    """The object that `--json` prints."""
+    result = judge(trails)
+    each = {}
+    for name in dict.fromkeys(trail.population for trail in trails):
+        own = judge([trail for trail in trails if trail.population == name])
+        kept = ("tenant_months", "base_rate", "brier", "calibration_error", "coverage", "policies")
+        each[name] = {key: own[key] for key in kept}
+    result["populations"] = each
+    result["seconds_per_tenant"] = spent.seconds / max(spent.forecasts, 1)
+    result["seed"] = seed
+    return result
+
+
+def show(console: Console, result: Mapping[str, Any]) -> None:
+    """Print the figures as tables."""
+    base = ", ".join(f"{_text(rate)} under {name} %" for name, rate in result["base_rate"].items())
+    console.print(f"{result['tenant_months']} months of {result['tenants']} tenants; missed: {base}")
+    columns = ("", "Brier 99 %", "95 %", "90 %", "log loss 99 %", "calibration")
+    table = Table(*columns, title="At random times / during incidents")
+    for name, one in (("forecast", result), *result["baselines"].items()):
+        scores = [_pair(one["brier"][threshold]) for threshold in result["base_rate"]]
+        table.add_row(name, *scores, _pair(one["log_loss"]["99"]), _pair(one["calibration_error"]))
+    console.print(table)
+    quarters = " ".join(_text(score) for score in result["brier_by_quarter"])
+    console.print(f"The 90 % interval holds {_pair(result['coverage'])}; Brier by quarter of the month: {quarters}")
+    close, ratio = _text(result["m_star_within_25_percent"]), _text(result["m_star_median_ratio"])
+    console.print(f"Point of no return: within 25 % in {close} of {result['m_star_looks']} looks, median ratio {ratio}")
+    columns = ("first page of a month", "precision", "recall", "median lead", "1 h or more", "pages/miss")
+    table = Table(*columns, "pages/month")
+    for name, policy in result["policies"].items():
+        table.add_row(name, *(_text(value) for value in policy.values()))
+    console.print(table)
+    heads = ("history", "months", "missed", "Brier", "calibration", "interval", "P>=0.8")
+    table = Table(*heads, title="At 99 %, each history alone")
+    for name, one in result["populations"].items():
+        page = one["policies"]["P>=0.8"]
+        paging = f"{_text(page['precision'])}, {_text(page['median_lead_hours'])} h"
+        cells = (_pair(one["brier"]["99"]), _pair(one["calibration_error"]), _pair(one["coverage"]), paging)
+        table.add_row(name, str(one["tenant_months"]), _text(one["base_rate"]["99"]), *cells)
+    console.print(table)
+    console.print(f"{result['seconds_per_tenant'] * 1e6:.0f} us of CPU for a forecast; seed {result['seed']}")
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _pair(scores: Mapping[str, float | None]) -> str:
+    return f"{_text(scores['random'])} / {_text(scores['incident'])}"
+
+
+def draw(result: Mapping[str, Any], directory: Path) -> None:
+    """Write the plots as PNG files to `directory`, which is made; typer.Exit(2) where matplotlib is missing."""
+    try:
+        import matplotlib as mpl
+    except ModuleNotFoundError:
+        errors = Console(stderr=True)
+        errors.print("Expected matplotlib for --plots: install monitor[report].", style="red", markup=False)
+        raise typer.Exit(2) from None
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    directory.mkdir(parents=True, exist_ok=True)
+    figure, axes = plt.subplots(figsize=(5, 5))
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
+    for kind, bins in result["reliability"].items():
+        axes.plot([b["p"] for b in bins], [b["missed"] for b in bins], marker="o", label=kind)
+    axes.set(xlabel="P(below 99 %)", ylabel="share missed", title="Reliability")
+    axes.legend()
+    figure.savefig(directory / "reliability.png", dpi=120, bbox_inches="tight")
+    figure, axes = plt.subplots(figsize=(6, 5))
+    for name, policy in result["policies"].items():
+        if policy["precision"] is not None and policy["median_lead_hours"] is not None:
+            axes.scatter(policy["median_lead_hours"], policy["precision"])
+            axes.annotate(name, (policy["median_lead_hours"], policy["precision"]))
+    axes.set(xlabel="median lead, hours", ylabel="precision", title="First page of a month", ylim=(0, 1))
+    axes.set_xscale("symlog")
+    figure.savefig(directory / "paging.png", dpi=120, bbox_inches="tight")
+    figure, axes = plt.subplots(figsize=(5, 4))
+    axes.bar(range(1, 5), [score or 0.0 for score in result["brier_by_quarter"]])
+    axes.set(xlabel="quarter of the month", ylabel="Brier at 99 %", xticks=range(1, 5), title="Random times")
+    figure.savefig(directory / "quarters.png", dpi=120, bbox_inches="tight")
+    plt.close("all")

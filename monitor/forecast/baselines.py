@@ -1,0 +1,54 @@
+"""What the forecast has to beat: simple ways to say whether a month will be missed, on the same counts.
+
+Each gives P(below) for months and thresholds. *burn rate*: the share that fails now goes on to the end. *linear*: the
+share of the month so far does. *hold*: the present failure goes on for six hours, and nothing fails later.
+*climatology*: the rest is like a stretch of the fleet's past days, whatever happens now. *day-block*: the rest is like
+a stretch of the tenant's own past days or the fleet's, after the present failure, which lasts as long as past ones that
+lasted so long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from monitor.contract.terms import FULL
+from monitor.forecast.fleet import Fleet
+from monitor.forecast.history import Floats, History
+from monitor.forecast.mixture import ARRIVING, DRAWS, Facts, MonthSoFar, facts_of, present_failure, stretches
+
+HOLD_MINUTES = 360.0
+NAMES = ("burn rate", "hold", "climatology", "linear", "day-block")
+
+
+def baselines(
+    months: Sequence[MonthSoFar], histories: Sequence[History], fleet: Fleet, thresholds: Sequence[int]
+) -> dict[str, Floats]:
+    """P(below) by the names of `NAMES`: shape (months, thresholds) each."""
+    facts = facts_of(months, histories, fleet)
+    rest = facts.volume.all
+    rows = np.arange(len(months))
+    now = np.where(facts.failing, facts.severity, facts.background)
+    held = facts.severity * facts.volume.upto(rows, np.full(len(months), HOLD_MINUTES))
+    so_far = facts.bad / np.maximum(facts.total, 1)
+    fleets = stretches(replace(facts, share_days=np.zeros_like(facts.share_days)), fleet) * rest[:, None]
+    blocks = stretches(facts, fleet) * rest[:, None]
+    failing = np.flatnonzero(facts.failing)
+    if failing.size:
+        blocks[failing] += present_failure(facts, fleet, failing)[0][:, ARRIVING - DRAWS :]
+    failures = {
+        "burn rate": (now * rest)[:, None],
+        "hold": held[:, None],
+        "climatology": fleets,
+        "linear": (so_far * rest)[:, None],
+        "day-block": blocks,
+    }
+    return {name: _below(facts, failures[name], thresholds) for name in NAMES}
+
+
+def _below(facts: Facts, failures: Floats, thresholds: Sequence[int]) -> Floats:
+    total = (facts.total + facts.volume.all)[:, None]
+    bad = facts.bad[:, None] + failures
+    return np.stack([(FULL * bad > (FULL - t) * total).mean(axis=1) for t in thresholds], axis=1)

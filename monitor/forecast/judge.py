@@ -1,0 +1,206 @@
+"""The figures by which forecasts are judged, from the trails of a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from monitor.contract.terms import FULL, label
+from monitor.forecast.backtest import PAGES, THRESHOLDS, Look, Trail
+from monitor.forecast.baselines import NAMES
+from monitor.forecast.history import Floats
+
+KINDS = ("random", "incident")
+BUDGETS = (0.8, 0.9)
+LEAST = 1e-3
+"""Probabilities are kept this far from 0 and 1 in the log loss."""
+BINS = 10
+RESAMPLES = 200
+
+
+class _Looks:
+    """The looks of one kind as columns: `p` and `missed` of shape (looks, thresholds)."""
+
+    def __init__(self, trails: Sequence[Trail], kind: str) -> None:
+        found = [(trail, look) for trail in trails for look in trail.looks if look.kind == kind]
+        self.size = len(found)
+        shape = (self.size, len(THRESHOLDS))
+        self.p = np.array([[k.made.probability[t] for t in THRESHOLDS] for _, k in found]).reshape(shape)
+        self.missed = np.array([[r.crossed[t] is not None for t in THRESHOLDS] for r, _ in found]).reshape(shape)
+        self.others = {
+            name: np.array([k.baselines[name] for _, k in found if k.baselines]).reshape(shape) for name in NAMES
+        }
+        self.quarter = np.array([r.quarter(k.now) for r, k in found], dtype=int)
+        self.tenant = [r.tenant for r, _ in found]
+        inside = [k.made.p05 is not None and k.made.p95 is not None and _inside(r, k) for r, k in found]
+        self.covered = np.array(inside, dtype=float)
+        self.young = np.array([r.young for r, _ in found], dtype=bool)
+        self.small = np.array([r.requests < 300 * 30 for r, _ in found], dtype=bool)
+
+
+def _inside(trail: Trail, look: Look) -> bool:
+    made = look.made
+    if made.p05 is None or made.p95 is None:
+        return False
+    return made.p05 - 1e-9 <= trail.availability <= made.p95 + 1e-9
+
+
+def judge(trails: Sequence[Trail]) -> dict[str, Any]:
+    """All figures but the time spent; the names are explained in `monitor.cli.backtest`. ValueError without a trail."""
+    if not trails:
+        raise ValueError("expected at least one month to judge, found none")
+    looks = {kind: _Looks(trails, kind) for kind in KINDS}
+    names = [label(t) for t in THRESHOLDS]
+    return {
+        "tenant_months": len(trails),
+        "tenants": len({t.tenant for t in trails}),
+        "base_rate": {
+            name: _mean([trail.crossed[t] is not None for trail in trails])
+            for name, t in zip(names, THRESHOLDS, strict=True)
+        },
+        "looks": {kind: looks[kind].size for kind in KINDS},
+        "brier": _scores(looks, _brier),
+        "brier_interval": {kind: _clustered(looks[kind]) for kind in KINDS},
+        "log_loss": _scores(looks, _log_loss),
+        "brier_by_quarter": [
+            _brier(looks["random"].p[here, 0], looks["random"].missed[here, 0])
+            for here in (looks["random"].quarter == q for q in range(4))
+        ],
+        "brier_first_month": _brier(
+            looks["random"].p[looks["random"].young, 0], looks["random"].missed[looks["random"].young, 0]
+        ),
+        "calibration_error": {kind: _calibration(looks[kind].p[:, 0], looks[kind].missed[:, 0]) for kind in KINDS},
+        "reliability": {kind: _reliability(looks[kind].p[:, 0], looks[kind].missed[:, 0]) for kind in KINDS},
+        "coverage": {kind: _mean(looks[kind].covered) for kind in KINDS},
+        "coverage_first_month": _mean(looks["random"].covered[looks["random"].young]),
+        "coverage_under_300_requests_a_day": _mean(looks["random"].covered[looks["random"].small]),
+        "policies": _policies(trails),
+        **_room(trails),
+        "baselines": {
+            name: {
+                "brier": _scores(looks, _brier, name),
+                "log_loss": _scores(looks, _log_loss, name),
+                "calibration_error": {
+                    kind: _calibration(looks[kind].others[name][:, 0], looks[kind].missed[:, 0]) for kind in KINDS
+                },
+            }
+            for name in NAMES
+        },
+    }
+
+
+Score = Callable[[Floats, Floats], float | None]
+
+
+def _scores(looks: dict[str, _Looks], score: Score, name: str | None = None) -> dict[str, dict[str, float | None]]:
+    return {
+        label(t): {
+            kind: score((looks[kind].p if name is None else looks[kind].others[name])[:, i], looks[kind].missed[:, i])
+            for kind in KINDS
+        }
+        for i, t in enumerate(THRESHOLDS)
+    }
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    array = np.asarray(list(values), dtype=float)
+    return float(array.mean()) if array.size else None
+
+
+def _brier(p: Floats, missed: Floats) -> float | None:
+    return _mean((p - missed) ** 2)
+
+
+def _log_loss(p: Floats, missed: Floats) -> float | None:
+    p = np.clip(p, LEAST, 1 - LEAST)
+    return _mean(-np.log(np.where(missed, p, 1 - p)))
+
+
+def _clustered(looks: _Looks) -> tuple[float, float] | None:
+    """The 90 % interval of the Brier score at the first threshold, when tenants are drawn again and again."""
+    if not looks.size:
+        return None
+    _, owner = np.unique(looks.tenant, return_inverse=True)
+    loss = np.bincount(owner, (looks.p[:, 0] - looks.missed[:, 0]) ** 2)
+    n = np.bincount(owner)
+    drawn = np.random.default_rng(1).integers(0, n.size, (RESAMPLES, n.size))
+    low, high = np.quantile(loss[drawn].sum(axis=1) / n[drawn].sum(axis=1), (0.05, 0.95))
+    return float(low), float(high)
+
+
+def _reliability(p: Floats, missed: Floats) -> list[dict[str, float]]:
+    """Bins of equal width that have looks in them: mean P, share missed, number of looks."""
+    place = np.minimum((p * BINS).astype(int), BINS - 1)
+    return [
+        {"p": float(p[here].mean()), "missed": float(missed[here].mean()), "looks": int(here.sum())}
+        for here in (place == b for b in range(BINS))
+        if here.any()
+    ]
+
+
+def _calibration(p: Floats, missed: Floats) -> float | None:
+    """Expected calibration error: the mean distance of P and the share missed over `BINS` bins, by their looks."""
+    if not p.size:
+        return None
+    return sum(b["looks"] * abs(b["p"] - b["missed"]) for b in _reliability(p, missed)) / p.size
+
+
+def _policies(trails: Sequence[Trail]) -> dict[str, dict[str, float | None]]:
+    """Pages about the first threshold, the first of each month, by policy."""
+    rules: dict[str, list[int | None]] = {f"P>={level}": [_sure(t, level) for t in trails] for level in PAGES}
+    rules["multi-window burn rate"] = [t.burned for t in trails]
+    for share in BUDGETS:
+        rules[f"{share:.0%} of the budget used"] = [_used(t, share) for t in trails]
+    return {name: _policy(trails, pages) for name, pages in rules.items()}
+
+
+def _sure(trail: Trail, level: float) -> int | None:
+    """The first look at which P was at or over `level`."""
+    return next((look.now for look in trail.looks if look.made.probability[THRESHOLDS[0]] >= level), None)
+
+
+def _used(trail: Trail, share: float) -> int | None:
+    """The first look at which that share of the expected budget was used."""
+    each = share * (FULL - THRESHOLDS[0]) / FULL
+    return next((look.now for look in trail.looks if 0 < each * look.made.expected_requests <= look.bad), None)
+
+
+def _policy(trails: Sequence[Trail], pages: Sequence[int | None]) -> dict[str, float | None]:
+    crossed = [t.crossed[THRESHOLDS[0]] for t in trails]
+    paged = sum(p is not None for p in pages)
+    missed = sum(c is not None for c in crossed)
+    leads = np.array([(c - p) / 60 for c, p in zip(crossed, pages, strict=True) if c is not None and p is not None])
+    return {
+        "precision": leads.size / paged if paged else None,
+        "recall": float((leads > 0).sum()) / missed if missed else None,
+        "median_lead_hours": float(np.median(leads)) if leads.size else None,
+        "caught_with_an_hour": float((leads >= 1).sum()) / missed if missed else None,
+        "pages_per_missed_tenant_month": paged / missed if missed else None,
+        "pages_per_tenant_month": paged / len(trails),
+    }
+
+
+def _room(trails: Sequence[Trail]) -> dict[str, float | None]:
+    """How good the point of no return is: in the outage in which a month is lost, at most five looks each."""
+    ratios: list[float] = []
+    top = THRESHOLDS[0]
+    for trail in trails:
+        crossed = trail.crossed[top]
+        outage = next((o for o in trail.outages if crossed is not None and o.start < crossed <= o.end + 1), None)
+        if crossed is None or outage is None:
+            continue
+        said = [
+            (look.made.minutes_left[top], crossed - look.now)
+            for look in trail.looks
+            if outage.start <= look.now <= crossed - 10 and look.made.failing
+        ]
+        some = [said[i] for i in np.unique(np.linspace(0, len(said) - 1, 5).astype(int))] if said else []
+        ratios += [np.inf if left is None else left / actual for left, actual in some]
+    close = [abs(r - 1) <= 0.25 for r in ratios]
+    return {
+        "m_star_within_25_percent": _mean(close),
+        "m_star_median_ratio": float(np.median(ratios)) if ratios else None,
+        "m_star_looks": len(ratios),
+    }
