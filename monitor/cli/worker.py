@@ -1,0 +1,52 @@
+"""`monitor worker`: one worker of the group, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import typer
+
+from monitor.settings import Settings, load
+
+
+def worker() -> None:
+    """Count requests, judge months, announce; serve /metrics, /live and /ready. Settings: MONITOR_* or monitor.toml."""
+    from monitor.stream.topics import MissingTopics, Unreachable, partitions
+
+    settings = load()
+    try:
+        found = asyncio.run(partitions(settings))
+    except Unreachable as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(3) from None
+    except MissingTopics as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    run(settings, found)
+
+
+def run(settings: Settings, partitions: dict[str, int]) -> None:
+    """Build the Faust app, bind sources and outlets to it, and run its worker."""
+    import faust
+
+    from monitor import sources
+    from monitor.outlets.http import serve
+    from monitor.outlets.records import CloudEvents
+    from monitor.stream import app as stream
+    from monitor.stream.topics import DECISIONS
+
+    adapters = {topic: sources.adapter(form) for topic, form in settings.source_topics.items()}
+    codes = {topic: {**sources.codes(form), **settings.codes} for topic, form in settings.source_topics.items()}
+    decisions = {settings.topic(name): kind for name, kind in DECISIONS.items()}
+    Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
+    app = stream.build(settings, partitions, CloudEvents(), adapters, codes, decisions, sources.read_decision)
+
+    @app.task(on_leader=False)
+    async def _http() -> None:
+        await serve(settings.http_host, settings.http_port, app.vitals)
+
+    # Faust reads the command line when it runs.
+    sys.argv = ["monitor", "worker", "--loglevel", "warning", "--without-web"]
+    faust.Worker(app, loglevel="warning", quiet=True).execute_from_commandline()

@@ -1,0 +1,206 @@
+"""One tenant's UTC day: counts by portal and minute, compact in memory and on disk. What they mean for a contract is left to others.
+
+A portal's minutes are kept as a sorted array of minutes (0 to 1439) beside a flat array of five counts each, so that a quiet tenant's day
+takes a few bytes and a busy one's 32 kB. Encoded, each class is as narrow as its largest count and absent when it is all zeros.
+
+A tenant has at most `PORTALS` portals and `CODES` unclassified codes a day; what comes on top counts under `OTHER`, so that a producer
+that writes an id where a name belongs cannot fill the memory.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.contract.period import DAY
+from monitor.counting.frame import Row, Tally
+from monitor.counting.request import CLASSES
+
+PORTALS = 64
+CODES = 256
+OTHER = "(other)"
+WIDTH = len(CLASSES)
+NO_COUNTS = (0,) * WIDTH
+_WIDTHS = (np.uint8, np.uint16, np.uint32)
+
+Counts = NDArray[np.int64]
+"""Counts of a portal's day, shape (n, 5): a row for each minute with requests, a column for each class."""
+
+
+class PortalDay:
+    """The minutes of one portal on one day. `totals` is the sum of all rows."""
+
+    __slots__ = ("counts", "minutes", "totals")
+
+    def __init__(self) -> None:
+        self.minutes = array("H")
+        self.counts = array("I")
+        self.totals = [0] * WIDTH
+
+    def add(self, minute: int, row: Row) -> None:
+        """Add a row of five counts to a minute of the day (0 to 1439)."""
+        minutes, counts, totals = self.minutes, self.counts, self.totals
+        n = len(minutes)
+        place = n if not n or minutes[-1] < minute else bisect_left(minutes, minute)
+        if place == n or minutes[place] != minute:
+            minutes.insert(place, minute)
+            at = place * WIDTH
+            counts[at:at] = array("I", row)
+            for index, more in enumerate(row):
+                totals[index] += more
+            return
+        at = place * WIDTH
+        for index, more in enumerate(row):
+            if more:
+                counts[at + index] += more
+                totals[index] += more
+
+    def table(self) -> tuple[NDArray[np.uint16], Counts]:
+        """The minutes (n,) and their counts (n, 5), as copies."""
+        return (
+            np.array(self.minutes, dtype=np.uint16),
+            np.array(self.counts, dtype=np.int64).reshape(-1, WIDTH),
+        )
+
+
+class _Record(msgspec.Struct, array_like=True):
+    stamp: int
+    portals: dict[str, tuple[list[int], bytes, list[bytes]]]
+    codes: dict[str, dict[str, dict[int, int]]]
+
+
+class Day:
+    """One tenant's UTC day. `stamp` is the journal offset of the newest seal in it, -1 when it is empty."""
+
+    __slots__ = ("codes", "number", "portals", "stamp")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.stamp = -1
+        self.portals: dict[str, PortalDay] = {}
+        self.codes: dict[str, dict[str, dict[int, int]]] = {}
+        """Unclassified failures: portal, code, minute of the day, count."""
+
+    @property
+    def first_minute(self) -> int:
+        """The UTC epoch minute at which the day starts."""
+        return self.number * DAY
+
+    def portal(self, name: str) -> tuple[str, PortalDay]:
+        """The portal's day, made when it is new; beyond `PORTALS` of them, `OTHER`'s."""
+        found = self.portals.get(name)
+        if found is None:
+            if len(self.portals) >= PORTALS:
+                name = OTHER
+            found = self.portals.setdefault(name, PortalDay())
+        return name, found
+
+    def add_codes(self, portal: str, code: str, minutes: Mapping[int, int]) -> None:
+        """Add unclassified failures by minute of the day under their code."""
+        codes = self.codes.setdefault(portal, {})
+        if code not in codes and len(codes) >= CODES:
+            code = OTHER
+        mine = codes.setdefault(code, {})
+        for minute, n in minutes.items():
+            mine[minute] = mine.get(minute, 0) + n
+
+    def totals(self) -> dict[str, list[int]]:
+        """Five counts for each portal, over the whole day."""
+        return {name: portal.totals for name, portal in self.portals.items()}
+
+    def between(self, first: int, upto: int) -> dict[str, list[int]]:
+        """Five counts for each portal over the minutes of the day [first, upto)."""
+        if first <= 0 and upto >= DAY:
+            return self.totals()
+        out = {}
+        for name, portal in self.portals.items():
+            low, high = bisect_left(portal.minutes, first), bisect_left(portal.minutes, upto)
+            if low < high:
+                part = portal.counts[low * WIDTH : high * WIDTH]
+                out[name] = [sum(part[index::WIDTH]) for index in range(WIDTH)]
+        return out
+
+    def by_minute(self) -> Counts:
+        """Counts of all portals together, shape (1440, 5)."""
+        out = np.zeros((DAY, WIDTH), dtype=np.int64)
+        for portal in self.portals.values():
+            minutes, counts = portal.table()
+            out[minutes] += counts
+        return out
+
+    def rows(self) -> Iterator[tuple[str, int, Row]]:
+        """Each portal's minutes: (portal, UTC epoch minute, five counts)."""
+        base = self.first_minute
+        for name, portal in self.portals.items():
+            for place, minute in enumerate(portal.minutes):
+                yield name, base + minute, list(portal.counts[place * WIDTH : place * WIDTH + WIDTH])
+
+    def encode(self) -> bytes:
+        """The day as a table record's payload."""
+        return _encode(
+            _Record(self.stamp, {name: _pack(portal) for name, portal in self.portals.items()}, self.codes)
+        )
+
+    @classmethod
+    def decode(cls, number: int, data: bytes) -> Day:
+        """The day that `encode` wrote; ValueError when the bytes are none."""
+        try:
+            record = _decode(data)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"expected a day's record, got {data[:40]!r}: {error}") from None
+        day = cls(number)
+        day.stamp = record.stamp
+        day.codes = record.codes
+        for name, packed in record.portals.items():
+            day.portals[name] = _unpack(*packed)
+        return day
+
+
+def split_by_day(tally: Tally) -> dict[int, Tally]:
+    """A tally by UTC day, its minutes made minutes of the day."""
+    days: dict[int, Tally] = {}
+    for minute, row in tally.minutes.items():
+        number, within = divmod(minute, DAY)
+        day = days.get(number)
+        if day is None:
+            day = days[number] = Tally({}, {})
+        day.minutes[within] = row
+    for code, minutes in tally.codes.items():
+        for minute, n in minutes.items():
+            number, within = divmod(minute, DAY)
+            days[number].codes.setdefault(code, {})[within] = n
+    return days
+
+
+def _pack(portal: PortalDay) -> tuple[list[int], bytes, list[bytes]]:
+    _, counts = portal.table()
+    columns: list[bytes] = []
+    for index in range(WIDTH):
+        column = counts[:, index]
+        largest = int(column.max(initial=0))
+        kind: Any = next(kind for kind in _WIDTHS if largest <= np.iinfo(kind).max)
+        columns.append(column.astype(kind).tobytes() if largest else b"")
+    return portal.totals, portal.minutes.tobytes(), columns
+
+
+def _unpack(totals: list[int], minutes: bytes, columns: list[bytes]) -> PortalDay:
+    portal = PortalDay()
+    portal.minutes.frombytes(minutes)
+    portal.totals = totals
+    n = len(portal.minutes)
+    counts = np.zeros((n, WIDTH), dtype=np.uint32)
+    for index, column in enumerate(columns):
+        if column:
+            counts[:, index] = np.frombuffer(column, dtype=_WIDTHS[{1: 0, 2: 1, 4: 2}[len(column) // n]])
+    portal.counts.frombytes(counts.tobytes())
+    return portal
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Record).decode

@@ -1,0 +1,68 @@
+"""A frame: what one chunk of a source partition holds for one partition of the journal. The journal is made of frames and is the truth.
+
+A frame names its chunk by (topic, partition, start) and says where it ends (`upto`, outside). An empty one, start = upto, only says that
+everything before `start` is committed. Encoded as a MessagePack array with a version in front.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+VERSION = 1
+Row = list[int]
+"""Counts of a minute, by class in the order of `request.CLASSES`."""
+
+
+class Tally(msgspec.Struct, array_like=True, gc=False):
+    """Counts of one tenant at one portal. `minutes`: UTC epoch minute to `Row`; `codes`: unclassified ones by code and minute."""
+
+    minutes: dict[int, Row] = {}
+    codes: dict[str, dict[int, int]] = {}
+
+
+class Decision(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """A person's decision on its way through the journal.
+
+    `kind` is the topic's name in the settings ("contracts"), `offset` where it stood there, `tenant` may be "*", `value` its JSON.
+    """
+
+    kind: str
+    offset: int
+    tenant: str
+    value: bytes
+
+
+class Frame(msgspec.Struct, array_like=True, gc=False, kw_only=True):
+    """See the module. `at_ms`: the worker's clock; `complete_ms`: all that the source held up to here stands before `start`
+    (both epoch milliseconds; 0 when the worker has just taken over and does not know).
+
+    `partitions` is how many the topic has; `read` and `refused` count the records of the whole chunk.
+    """
+
+    version: int = VERSION
+    topic: str
+    partition: int
+    partitions: int
+    start: int
+    upto: int
+    at_ms: int
+    complete_ms: int
+    read: int = 0
+    refused: int = 0
+    tallies: dict[str, dict[str, Tally]] = {}
+    decisions: list[Decision] = []
+
+
+encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Frame).decode
+
+
+def decode(data: bytes) -> Frame:
+    """Bytes of a journal record to a `Frame`; ValueError when it is none of ours or from a version that is not known here."""
+    try:
+        frame = _decode(data)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"expected a frame of version {VERSION}, got {data[:40]!r}: {error}") from None
+    if frame.version != VERSION:
+        raise ValueError(f"expected a frame of version {VERSION}, got version {frame.version}: run the newer monitor")
+    return frame

@@ -1,0 +1,104 @@
+"""Which of the journal's frames count: for each source, exactly those whose chunk was committed. Folding them is left to the engine.
+
+Rules, for the frames of one journal partition in the order of their offsets:
+1. All frames of a source with its newest start are *candidates*. They may differ in where they end: two workers may have counted from the
+   same start, and nobody knows yet which of them committed.
+2. A frame with a later start c proves that c was committed. The candidate that ends at c is *sealed*: it counts. The others are dropped.
+3. When no candidate ends at c, there is a *gap*. The longest candidate that ends before c counts (its records were read, and nothing after c
+   reads them again); from its end to c nobody has counted.
+4. A frame with an older start is *ignored*: a worker that slept has woken up.
+5. The offset of the frame that seals is the *stamp* of what it sealed.
+
+A restart reads again from O, the offset of the oldest open candidate set's first frame, and skips what was sealed at or below H.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from monitor.counting.frame import Frame
+
+Source = tuple[str, int]
+"""A topic and a partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Offsets [first, upto) of a source that nobody has counted."""
+
+    source: Source
+    first: int
+    upto: int
+
+
+@dataclass(slots=True)
+class Candidates:
+    """The frames of a source's newest start. `offset` is the first one's in the journal; `at_ms` and `complete_ms` the newest among them."""
+
+    start: int
+    offset: int
+    at_ms: int
+    complete_ms: int
+    frames: list[Frame]
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What a frame proved: `frame` counts (None when no candidate ended early enough), `gap` is what nobody counted."""
+
+    stamp: int
+    frame: Frame | None
+    gap: Gap | None
+
+
+@dataclass(slots=True)
+class Resolver:
+    """The open candidates of one journal partition, and what became of the frames seen."""
+
+    open: dict[Source, Candidates] = field(default_factory=dict)
+    sealed: int = 0
+    dropped: int = 0
+    ignored: int = 0
+
+    def take(self, offset: int, frame: Frame) -> Sealed | None:
+        """Take in the frame at a journal `offset`; what it seals, or None."""
+        source = (frame.topic, frame.partition)
+        now = self.open.get(source)
+        if now is not None and frame.start < now.start:
+            self.ignored += 1
+            return None
+        if now is not None and frame.start == now.start:
+            now.frames.append(frame)
+            now.at_ms = max(now.at_ms, frame.at_ms)
+            now.complete_ms = max(now.complete_ms, frame.complete_ms)
+            return None
+        self.open[source] = Candidates(frame.start, offset, frame.at_ms, frame.complete_ms, [frame])
+        return None if now is None else self._seal(offset, source, now, frame.start)
+
+    def _seal(self, stamp: int, source: Source, was: Candidates, committed: int) -> Sealed:
+        best = max((f for f in was.frames if f.upto <= committed), key=lambda f: f.upto, default=None)
+        self.sealed += best is not None
+        self.dropped += sum(f is not best and f.upto > f.start for f in was.frames)
+        end = was.start if best is None else best.upto
+        return Sealed(stamp, best, None if end == committed else Gap(source, end, committed))
+
+    def oldest(self, following: int) -> int:
+        """O: the offset from which the journal must be read again; `following` is the next one to read."""
+        return min((c.offset for c in self.open.values()), default=following)
+
+    def complete(self) -> bool:
+        """Whether every partition of every topic seen has spoken."""
+        topics: dict[str, int] = {}
+        counts: dict[str, int] = {}
+        for (topic, _), candidates in self.open.items():
+            topics[topic] = max(topics.get(topic, 0), candidates.frames[0].partitions)
+            counts[topic] = counts.get(topic, 0) + 1
+        return bool(topics) and all(counts[topic] >= n for topic, n in topics.items())
+
+    def clock_ms(self) -> int | None:
+        """The least of the sources' newest clocks, epoch milliseconds; None until every source has spoken."""
+        return min(c.at_ms for c in self.open.values()) if self.complete() else None
+
+    def complete_ms(self) -> int | None:
+        """All that every source held up to here is sealed, epoch milliseconds; None while some source does not know."""
+        return (min(c.complete_ms for c in self.open.values()) or None) if self.complete() else None

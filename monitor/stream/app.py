@@ -1,0 +1,552 @@
+"""The Faust app: agents `tally` and `assess`, the table `ledger`, and the tasks that flush, checkpoint and announce. What a breach is, it does
+not know: counting is `counting.chunk`'s, the truth is the engine's, the shape of records is the outlets'.
+
+Steps of a chunk, in this order (see `counting.resolver` for why that is exact): refused records and frames are produced; all are durable;
+the commit of `upto` in the generation they were counted in has succeeded; only then does the next chunk start.
+Steps of a checkpoint: accounts; then days and announcements; then outdated changelog keys; then the commit of (O, H).
+Anything that fails, or whose outcome is unknown, ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import faust
+from aiokafka.partitioner import murmur2
+from faust.types import TP
+
+from monitor.counting import frame as frames
+from monitor.counting.chunk import Chunk, Reader
+from monitor.counting.frame import Decision
+from monitor.counting.request import Rejected
+from monitor.engine.engine import Checkpoint, Engine
+from monitor.engine.state import Announcement
+from monitor.engine.vitals import Vitals
+from monitor.settings import Settings
+from monitor.stream import blocks
+from monitor.stream.blocks import Block
+from monitor.stream.store import STAMP, Table
+from monitor.stream.transport import READ_MARK, FencedError, Transport, deliver_as_blocks, die
+
+CELLS_A_CHUNK = 40_000
+"""Distinct cells at which a chunk is flushed early: it bounds a frame's size."""
+HEARTBEAT_SECONDS = 3.0
+"""An idle source says so this often, so that the engine's clock goes on."""
+STATUS_SECONDS = 0.5
+STATUSES_A_TURN = 1000
+DURABLE_SECONDS = 25.0
+STOP_SECONDS = 15.0
+
+Header = tuple[str, bytes]
+Record = tuple[bytes | None, bytes | None, list[Header]]
+"""A key, a value and headers."""
+
+
+class Outlets(Protocol):
+    """The shape of what goes out."""
+
+    def status(self, record: Mapping[str, Any]) -> Record:
+        """A tenant's status."""
+
+    def announcement(self, made: Announcement) -> Record:
+        """What the engine announces."""
+
+    def rejected(self, topic: str, partition: int, offset: int, value: bytes | None, error: Rejected) -> Record:
+        """A record that was refused."""
+
+
+class Adapter(Protocol):
+    """One log format: its code table, and its records as native ones (None: no request; Rejected: refused)."""
+
+    CODES: Mapping[str, str]
+
+    def requests(self, values: Sequence[bytes | None]) -> list[bytes | Rejected | None]:
+        """Native bytes for each record, in order."""
+
+
+class DecisionReader(Protocol):
+    """Checks people's decisions before they enter the journal."""
+
+    def __call__(self, kind: str, offset: int, value: bytes) -> Decision:
+        """The decision in a record; raises Rejected."""
+
+
+class SourcePartition:
+    """One source partition on this worker: its open chunk and how far it is known to have been read."""
+
+    __slots__ = ("adapter", "caught_up", "chunk", "complete_ms", "kind", "reader", "told_at")
+
+    def __init__(self, chunk: Chunk, reader: Reader | None, adapter: Adapter | None, kind: str) -> None:
+        self.chunk = chunk
+        self.reader = reader
+        self.adapter = adapter
+        self.kind = kind
+        self.caught_up = 0
+        """Newest time to which the source is known to have been read, epoch milliseconds."""
+        self.complete_ms = 0
+        """The same for what stands before the chunk's start."""
+        self.told_at = 0.0
+
+
+class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
+    """See the module."""
+
+    settings: Settings
+    vitals: Vitals
+
+    def prepare(
+        self,
+        settings: Settings,
+        partitions: Mapping[str, int],
+        outlets: Outlets,
+        adapters: Mapping[str, Adapter | None],
+        codes: Mapping[str, Mapping[str, str]],
+        decisions: Mapping[str, str],
+        read_decision: DecisionReader,
+    ) -> None:
+        """Bind what the app works with.
+
+        `partitions`: how many each topic has; `adapters` and `codes` by source topic; `decisions`: topic to kind.
+        """
+        self.settings = settings
+        self.partitions = partitions
+        self.outlets = outlets
+        self.adapters = adapters
+        self.decisions = decisions
+        self.read_decision = read_decision
+        self.journal_name = settings.topic("journal")
+        self.status_name = settings.topic("status")
+        self.breaches_name = settings.topic("breaches")
+        self.journal_partitions = partitions[self.journal_name]
+        self.readers = {topic: Reader(table) for topic, table in codes.items()}
+        self.vitals = Vitals()
+        self.flush_lock = asyncio.Lock()
+        self.checkpoint_lock = asyncio.Lock()
+        self.room = asyncio.Event()
+        self.room.set()
+        self.wake = asyncio.Event()
+        self.generation: int | None = None
+        self.sources: dict[TP, SourcePartition] = {}
+        self.engines = self.vitals.engines
+        self.rejections: list[Awaitable[Any]] = []
+        """Refused records on their way; durable before the offsets behind them are committed."""
+        self.committed_horizon: dict[int, int] = {}
+        self.stopping = False
+        self._places: dict[str, int] = {}
+
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self)
+
+    async def crash(self, reason: BaseException) -> None:
+        """Faust's way to say that a service failed: end, and let whoever takes over start at what is committed."""
+        die(73, f"a service of the worker failed: {reason!r}")
+
+    async def on_stop(self) -> None:
+        """Leave nothing to recount: flush, seal, checkpoint, commit, then go."""
+        deadline = threading.Timer(STOP_SECONDS, die, (74, f"stopping took more than {STOP_SECONDS:.0f} s"))
+        deadline.daemon = True
+        deadline.start()
+        self.stopping = True
+        if self.generation is not None:
+            try:
+                await flush(self, final=True)
+                await checkpoint(self)
+            except Exception as error:
+                die(74, f"the last flush failed: {error!r}")
+        self.let_go()
+        await super().on_stop()
+        deadline.cancel()
+
+    # -- assignment
+
+    def let_go(self) -> None:
+        """Drop everything that belongs to the generation that has ended."""
+        self.sources = {}
+        for partition in list(self.engines):
+            self.vitals.retire(partition)
+        self.rejections = []
+        self.vitals.source_lag.clear()
+        self.vitals.committed_at.clear()
+        self.vitals.ready = False
+        self.generation = None
+
+    def on_positions(self, generation: int, positions: Mapping[TP, tuple[int, str]]) -> None:
+        """Take up the partitions of a generation: `positions` has each one's committed offset and metadata."""
+        self.let_go()
+        self.generation = generation
+        for tp, (offset, metadata) in positions.items():
+            if tp.topic != self.journal_name:
+                chunk = Chunk(tp.topic, tp.partition, self.partitions[tp.topic], offset)
+                self.sources[tp] = SourcePartition(
+                    chunk, self.readers.get(tp.topic), self.adapters.get(tp.topic), self.decisions.get(tp.topic, "")
+                )
+                continue
+            horizon = int(metadata) if metadata else -1
+            records = self.ledger.data.records(tp.partition)
+            self.engines[tp.partition] = Engine(records, offset=offset, horizon=horizon)
+            self.committed_horizon[tp.partition] = horizon
+        self.room.set()
+        self.vitals.ready = True
+
+    # -- placing and sending
+
+    def place(self, tenant: str) -> int:
+        """The journal partition of a tenant, as Kafka's clients place a key."""
+        found = self._places.get(tenant)
+        if found is None:
+            found = self._places[tenant] = (murmur2(tenant.encode()) & 0x7FFFFFFF) % self.journal_partitions
+        return found
+
+    async def produce(self, topic: str, partition: int | None, record: Record) -> Awaitable[Any]:
+        """Hand a record to the producer; the future is done once it is durable."""
+        key, value, headers = record
+        return await self.producer.send(topic, key, value, partition, None, headers or None)  # type: ignore[no-any-return]  # untyped Faust
+
+
+async def durable(futures: Iterable[Awaitable[Any]]) -> None:
+    """Wait until all are acknowledged; raises what any of them failed with, or TimeoutError."""
+    waiting = list(futures)
+    if waiting:
+        await asyncio.wait_for(asyncio.gather(*waiting), DURABLE_SECONDS)
+
+
+def now_ms() -> int:
+    """The worker's clock, epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+# -- tally
+
+
+async def tally(app: App, stream: Any) -> None:
+    """Count each block into its partition's open chunk."""
+    async for event in stream.events():
+        message = event.message
+        if message.generation_id != app.generation:
+            continue
+        source = app.sources.get(message.tp)
+        if source is None:
+            continue
+        for block in message.value:
+            await _count(app, source, block)
+        highwater = app.consumer.highwater(message.tp) or 0
+        app.vitals.source_lag[message.topic, message.partition] = max(0, highwater - source.chunk.upto)
+        source.caught_up = now_ms() if source.chunk.upto >= highwater else message.value[-1].timestamp
+        if len(source.chunk.counts) > CELLS_A_CHUNK:
+            app.room.clear()
+            app.wake.set()
+            await app.room.wait()
+
+
+async def _count(app: App, source: SourcePartition, found: Block) -> None:
+    chunk = source.chunk
+    block = found.since(chunk.upto)
+    if block is None:
+        return
+    refused: list[tuple[int, Rejected]] = []
+    decisions: list[Decision] = []
+    values: Sequence[bytes | None] = block.values
+    places: Sequence[int] = range(len(values))
+    if source.reader is None:
+        for place, value in enumerate(values):
+            try:
+                if value is not None:
+                    decisions.append(app.read_decision(source.kind, block.offsets[place], value))
+            except Rejected as error:
+                refused.append((place, error))
+        counts: Mapping[Any, int] = {}
+    else:
+        if source.adapter is not None:
+            values, places = _adapt(source.adapter, values, refused)
+        counts, faults = source.reader.count(values, now_ms()) if values else ({}, [])
+        refused += [(places[index], error) for index, error in faults]
+        app.vitals.requests[chunk.topic] += len(values) - len(faults)
+    for place, error in refused:
+        offset = block.offsets[place]
+        record = app.outlets.rejected(chunk.topic, chunk.partition, offset, block.values[place], error)
+        app.rejections.append(await app.produce(app.settings.topic("auth-requests.rejected"), None, record))
+        app.vitals.rejected[chunk.topic, error.reason] += 1
+    chunk.add(block.following, counts, len(block.values), len(refused), decisions)
+
+
+def _adapt(
+    adapter: Adapter, values: Sequence[bytes | None], refused: list[tuple[int, Rejected]]
+) -> tuple[list[bytes | None], list[int]]:
+    native: list[bytes | None] = []
+    places: list[int] = []
+    for place, made in enumerate(adapter.requests(values)):
+        if isinstance(made, Rejected):
+            refused.append((place, made))
+        elif made is not None:
+            native.append(made)
+            places.append(place)
+    return native, places
+
+
+async def flush(app: App, *, final: bool = False) -> None:
+    """Send what every open chunk holds to the journal, and commit it; an idle partition says now and then that it is."""
+    async with app.flush_lock:
+        generation = app.generation
+        if generation is None:
+            return
+        at = now_ms()
+        futures, app.rejections = app.rejections, []
+        commits: dict[TP, tuple[int, str]] = {}
+        for tp, source in app.sources.items():
+            if source.chunk.empty:
+                if final or time.monotonic() - source.told_at > HEARTBEAT_SECONDS:
+                    await _seal(app, tp, source, at, futures)
+                continue
+            taken = source.chunk.take()
+            commits[tp] = (taken.upto, READ_MARK)
+            for partition, frame in enumerate(taken.frames(app.place, app.journal_partitions, at, source.complete_ms)):
+                futures.append(await app.produce(app.journal_name, partition, (None, frames.encode(frame), [])))
+            source.complete_ms = source.caught_up
+            source.told_at = 0.0
+        try:
+            await durable(futures)
+            if commits:
+                await app.consumer.commit_pinned(commits, generation)
+            if final:
+                sealing: list[Awaitable[Any]] = []
+                for tp in commits:
+                    await _seal(app, tp, app.sources[tp], at, sealing)
+                await durable(sealing)
+        except FencedError as error:
+            die(78, f"another worker took over while a chunk was sent: {error}")
+        except Exception as error:
+            die(75, f"a chunk could not be sent or committed: {error!r}")
+        for tp in commits:
+            app.vitals.committed_at[tp.topic, tp.partition] = time.time()
+        app.room.set()
+
+
+async def _seal(app: App, tp: TP, source: SourcePartition, at: int, futures: list[Awaitable[Any]]) -> None:
+    """Send the empty frame of an idle partition: it seals the last chunk and tells the time."""
+    highwater = app.consumer.highwater(tp)
+    if highwater is not None and source.chunk.upto >= highwater:
+        source.complete_ms = at
+        app.vitals.source_lag[tp.topic, tp.partition] = 0
+    source.told_at = time.monotonic()
+    record: Record = (None, frames.encode(source.chunk.seal_frame(at, source.complete_ms)), [])
+    for partition in range(app.journal_partitions):
+        futures.append(await app.produce(app.journal_name, partition, record))
+
+
+# -- assess
+
+
+async def assess(app: App, stream: Any) -> None:
+    """Give each journal record to its partition's engine."""
+    async for event in stream.events():
+        message = event.message
+        if message.generation_id != app.generation:
+            continue
+        engine = app.engines.get(message.partition)
+        if engine is None:
+            continue
+        for found in message.value:
+            block = found.since(engine.following)
+            if block is None:
+                continue
+            for offset, value in zip(block.offsets, block.values, strict=True):
+                if value is not None:
+                    engine.take(offset, value)
+        highwater = app.consumer.highwater(message.tp) or 0
+        app.vitals.journal_lag[message.partition] = max(0, highwater - engine.following)
+
+
+async def checkpoint(app: App) -> None:
+    """Make durable what the engines have taken in, in the order of the module, and commit how far that is."""
+    async with app.checkpoint_lock:
+        generation = app.generation
+        if generation is None:
+            return
+        mark = b"%d" % generation
+        made = {
+            partition: engine.checkpoint()
+            for partition, engine in app.engines.items()
+            if engine.stamp > app.committed_horizon[partition]
+        }
+        try:
+            await durable([f for q, c in made.items() for f in await _records(app, q, c.accounts, c.horizon, mark)])
+            await durable([f for q, c in made.items() for f in await _records(app, q, c.days, c.horizon, mark)])
+            await durable([await app.produce(app.breaches_name, None, app.outlets.announcement(a)) for c in made.values() for a in c.announcements])
+            await durable([f for q, c in made.items() for f in await _outdated(app, q, c, mark)])
+            if made:
+                await app.consumer.commit_pinned(
+                    {TP(app.journal_name, q): (c.offset, str(c.horizon)) for q, c in made.items()}, generation
+                )
+        except FencedError as error:
+            die(78, f"another worker took over during a checkpoint: {error}")
+        except Exception as error:
+            die(75, f"a checkpoint could not be made durable: {error!r}")
+        for partition, one in made.items():
+            app.committed_horizon[partition] = one.horizon
+            app.vitals.checkpoint_at[partition] = time.time()
+
+
+async def _records(app: App, partition: int, records: Mapping[bytes, bytes], horizon: int, mark: bytes) -> list[Awaitable[Any]]:
+    prefix = STAMP.pack(horizon)
+    changelog = app.ledger.changelog_topic_name
+    return [await app.produce(changelog, partition, (key + b"\0" + mark, prefix + value, [])) for key, value in records.items()]
+
+
+async def _outdated(app: App, partition: int, one: Checkpoint, mark: bytes) -> list[Awaitable[Any]]:
+    store = app.ledger.data
+    keys = [old for key in (*one.accounts, *one.days) for old in store.outdated(partition, key, mark)]
+    keys += [old for key in one.removed for old in store.removed(partition, key)]
+    return [await app.produce(app.ledger.changelog_topic_name, partition, (key, None, [])) for key in keys]
+
+
+# -- announce
+
+
+async def announce(app: App) -> None:
+    """Send the statuses of tenants that have changed, a batch for each partition."""
+    async with app.checkpoint_lock:
+        for partition, engine in app.engines.items():
+            records = [app.outlets.status(record) for _, record in engine.statuses(STATUSES_A_TURN)]
+            while records:
+                records = await _send_batch(app, app.status_name, partition, records)
+
+
+async def _send_batch(app: App, topic: str, partition: int, records: list[Record]) -> list[Record]:
+    """Send as many as fit one batch; the rest is returned. A status is not waited for: the next one replaces it."""
+    producer = app.producer._producer
+    batch = producer.create_batch()
+    for index, (key, value, headers) in enumerate(records):
+        if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+            if index == 0:
+                raise AssertionError(f"a status of {len(value or b'')} bytes does not fit a batch")
+            break
+    else:
+        index = len(records)
+    batch.close()
+    await producer.send_batch(batch, topic, partition=partition)
+    return records[index:]
+
+
+# -- the app
+
+
+def make(settings: Settings) -> App:
+    """A Faust app on these settings, with its agents, its table and its tasks; `App.prepare` binds the rest before it runs."""
+    deadline = 20.0
+    return App(
+        settings.topic_prefix + settings.group,
+        broker="kafka://" + settings.kafka_bootstrap.replace(",", ";"),
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        store="memory://",
+        Table=Table,
+        table_standby_replicas=0,
+        datadir=settings.data_dir,
+        broker_session_timeout=settings.session_seconds,
+        broker_heartbeat_interval=settings.session_seconds / 4,
+        broker_request_timeout=deadline,
+        broker_commit_interval=5.0,
+        broker_max_poll_interval=300.0,
+        broker_max_poll_records=20_000,
+        consumer_auto_offset_reset="none",
+        consumer_group_instance_id=settings.instance or None,
+        consumer_max_fetch_size=1 << 20,
+        producer_max_batch_size=1 << 20,
+        producer_max_request_size=16 << 20,
+        producer_request_timeout=deadline,
+        producer_compression_type="lz4",
+        stream_buffer_maxsize=16,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        worker_redirect_stdouts=False,
+    )
+
+
+def build(
+    settings: Settings,
+    partitions: Mapping[str, int],
+    outlets: Outlets,
+    adapters: Mapping[str, Adapter | None],
+    codes: Mapping[str, Mapping[str, str]],
+    decisions: Mapping[str, str],
+    read_decision: DecisionReader,
+) -> App:
+    """The worker's app: see `App.prepare` for the arguments."""
+    app = make(settings)
+    app.prepare(settings, partitions, outlets, adapters, codes, decisions, read_decision)
+    sources = [*settings.source_topics, *decisions]
+    deliver_as_blocks([*sources, app.journal_name])
+    blocks.install([*sources, app.journal_name])
+    # acks=False: Faust never commits these topics, we do.
+    source_topic = app.topic(*sources, key_serializer="raw", value_serializer="raw", acks=False)
+    journal_topic = app.topic(app.journal_name, key_serializer="raw", value_serializer="raw", acks=False)
+    app.ledger = app.Table("ledger", key_type=bytes, value_type=bytes, partitions=app.journal_partitions)
+
+    @app.agent(source_topic, name="tally")
+    async def _tally(stream: Any) -> None:
+        await _or_die("counting", tally(app, stream))
+
+    @app.agent(journal_topic, name="assess")
+    async def _assess(stream: Any) -> None:
+        await _or_die("assessing", assess(app, stream))
+
+    @app.task
+    async def _flush() -> None:
+        await _or_die("flushing", _every(app, settings.flush_seconds, lambda: flush(app), app.wake))
+
+    @app.task
+    async def _checkpoint() -> None:
+        await _or_die("checkpointing", _checkpoints(app, settings.checkpoint_seconds))
+
+    @app.task
+    async def _announce() -> None:
+        await _or_die("announcing", _every(app, STATUS_SECONDS, lambda: announce(app), asyncio.Event()))
+
+    @app.on_partitions_revoked.connect
+    async def _on_revoked(*_: Any, **__: Any) -> None:
+        async with app.flush_lock, app.checkpoint_lock:
+            app.let_go()
+            app.room.set()
+
+    return app
+
+
+async def _or_die(what: str, running: Awaitable[None]) -> None:
+    """A bug of ours stops the worker rather than skip a record."""
+    try:
+        await running
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        die(72, f"{what} failed: {error!r}; nothing was skipped, the records are read again")
+
+
+async def _every(app: App, seconds: float, act: Callable[[], Awaitable[None]], wake: asyncio.Event) -> None:
+    following = time.monotonic() + seconds
+    while not (app.should_stop or app.stopping):
+        try:
+            await asyncio.wait_for(wake.wait(), max(0.01, following - time.monotonic()))
+        except TimeoutError:
+            pass
+        wake.clear()
+        following = max(following + seconds, time.monotonic())
+        if not app.stopping:
+            await act()
+
+
+async def _checkpoints(app: App, seconds: float) -> None:
+    """A checkpoint every so often, and within a second when something waits to be announced."""
+    following = time.monotonic() + seconds
+    while not (app.should_stop or app.stopping):
+        await asyncio.sleep(min(1.0, seconds))
+        urgent = any(engine.urgent for engine in app.engines.values())
+        if not app.stopping and (urgent or time.monotonic() >= following):
+            following = time.monotonic() + seconds
+            await checkpoint(app)
