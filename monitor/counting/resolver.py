@@ -14,12 +14,26 @@ A restart reads again from O, the offset of the oldest open candidate set's firs
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from monitor.counting.frame import Frame
 
 Source = tuple[str, int]
 """A topic and a partition."""
+
+
+def resume(asked: int, source: Source, frames: Iterable[Frame]) -> int:
+    """Where counting of a source goes on after an operator has set its group to the offset `asked`.
+
+    `frames` are those of every journal partition, read from its O. Back at the newest start all chunks before it are committed, and what was
+    counted from there on is still open: going on there counts nothing twice and leaves nothing out. An offset at or behind the end of
+    all that was counted is taken as it is; what is skipped shows as a gap. A worker that sleeps through all of this is not covered.
+    """
+    mine = [frame for frame in frames if (frame.topic, frame.partition) == source]
+    newest = max((frame.start for frame in mine), default=asked)
+    end = max((frame.upto for frame in mine), default=asked)
+    return asked if asked >= end else newest
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,11 @@ from monitor.forecast import Fleet, Forecast, History, MonthSoFar, forecast
 
 TICK_MS = 10_000
 """The engine evaluates when its clock passes a multiple of this."""
+NO_FLEET = Fleet.of(())
+"""What is assumed before tenants have a past."""
 TICKS_A_MINUTE = 60_000 // TICK_MS
+FLEET_EVERY = 60
+"""Minutes between poolings of what tenants have in common."""
 FORECAST_EVERY = 5
 """Minutes between forecasts of a tenant that is in no trouble; one in trouble gets one at each tick."""
 CAUGHT_UP_MS = 120_000
@@ -98,7 +102,7 @@ class Engine:
         self.resolver = Resolver()
         self.tenants: dict[str, Tenant] = {}
         self.partition = PartitionRecord()
-        self.fleet = Fleet.of(())
+        self.fleet = NO_FLEET
         self.seen = Seen()
         self._tick = -1
         self._fleet_minute = -1
@@ -224,21 +228,24 @@ class Engine:
 
     def _evaluate(self, tick: int, *, everyone: bool) -> None:
         minute = self.clock_ms // 60_000
+        upto = minute + 1  # the present minute counts as far as it has come
         due = [
             tenant
             for tenant in self.tenants.values()
-            if everyone or tenant.forecast is None or (crc32(tenant.name.encode()) + tick) % TICKS_A_MINUTE == 0 or self._in_trouble(tenant)
+            if everyone or tenant.forecast is None or (crc32(tenant.name.encode()) + tick) % NO_FLEET = Fleet.of(())
+"""What is assumed before tenants have a past."""
+TICKS_A_MINUTE == 0 or self._in_trouble(tenant)
         ]
         for tenant in due:
             self._enter_period(tenant, minute)
-            tenant.windows = windows.rolling(lambda number, t=tenant: t.day(number, self.table), minute)  # type: ignore[misc]  # a default argument binds the loop's tenant
+            tenant.windows = windows.rolling(lambda number, t=tenant: t.day(number, self.table), upto)  # type: ignore[misc]  # a default argument binds the loop's tenant
             self._forget(tenant, minute)
         forecast_due = [
             tenant
             for tenant in due
             if tenant.forecast is None or self._in_trouble(tenant) or (crc32(tenant.name.encode()) // TICKS_A_MINUTE + minute) % FORECAST_EVERY == 0
         ]
-        self._project(forecast_due, minute)
+        self._project(forecast_due, upto)
         for tenant in forecast_due:
             self._judge(tenant)
         for tenant in due:
@@ -266,35 +273,35 @@ class Engine:
             tenant.days.pop(number, None)
             self._removed.append(state.day_key(tenant.name, number))
 
-    def _project(self, tenants: Sequence[Tenant], minute: int) -> None:
+    def _project(self, tenants: Sequence[Tenant], upto: int) -> None:
         for tenant in tenants:
-            self._feed(tenant, minute)
-        if minute >= self._fleet_minute + 60 or self._fleet_minute < 0:
-            self._fleet_minute = minute
+            self._feed(tenant, upto)
+        if upto >= self._fleet_minute + FLEET_EVERY or self._fleet_minute < 0:
+            self._fleet_minute = upto
             self.fleet = Fleet.of([t.history for t in self.tenants.values() if t.history is not None])
         months = []
         for tenant in tenants:
             period = self._required(tenant)
             good, bad = _good_bad(tenant.month.values())
-            months.append(MonthSoFar(tenant.name, period.start, period.end, minute, good, bad))
+            months.append(MonthSoFar(tenant.name, period.start, period.end, min(upto, period.end), good, bad))
         made = forecast(months, [t.history for t in tenants if t.history is not None], self.fleet, self.terms.thresholds)
         for tenant, one in zip(tenants, made, strict=True):
             tenant.forecast = one
 
-    def _feed(self, tenant: Tenant, minute: int) -> None:
-        """Bring a tenant's history up to the minutes before `minute`."""
+    def _feed(self, tenant: Tenant, upto: int) -> None:
+        """Bring a tenant's history up to the minutes before `upto`."""
         if tenant.history is None:
             tenant.history = History()
             tenant.unfed |= tenant.numbers
         for number in sorted(tenant.unfed):
             day = tenant.day(number, self.table)
-            if day is None or number * DAY >= minute:
+            if day is None or number * DAY >= upto:
                 continue
             counts = day.by_minute()
             bad = counts[:, SERVER] + counts[:, UNCLASSIFIED]
             tenant.history.replace_day(number, counts[:, SUCCESS] + counts[:, CLIENT] + bad, bad)
         tenant.unfed.clear()
-        tenant.history.close(minute)
+        tenant.history.close(upto)
 
     @staticmethod
     def _required(tenant: Tenant) -> Period:
