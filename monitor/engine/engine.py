@@ -21,19 +21,18 @@ from typing import Any
 from zlib import crc32
 
 import msgspec
-import numpy as np
 
 from monitor.contract import terms as promised
-from monitor.contract.period import DAY, Period, month_at, month_before, month_named, moment_of
+from monitor.contract.period import DAY, Period, month_at
 from monitor.contract.terms import STANDARD, Terms
 from monitor.counting import frame as frames
 from monitor.counting import windows
 from monitor.counting.day import WIDTH, Day, split_by_day
-from monitor.counting.frame import Frame, Row
+from monitor.counting.frame import Row
 from monitor.counting.request import CLIENT, EXTERNAL, SERVER, SUCCESS, UNCLASSIFIED
 from monitor.counting.resolver import Resolver, Sealed
 from monitor.engine import state
-from monitor.engine.state import Account, Announcement, PartitionRecord, Tenant, Unmeasured
+from monitor.engine.state import Announcement, PartitionRecord, Tenant, Unmeasured
 from monitor.engine.verdict import CLEARED, NONE, Evidence, Policy, Verdict, decide
 from monitor.forecast import Fleet, Forecast, History, MonthSoFar, forecast
 
@@ -232,9 +231,10 @@ class Engine:
         due = [
             tenant
             for tenant in self.tenants.values()
-            if everyone or tenant.forecast is None or (crc32(tenant.name.encode()) + tick) % NO_FLEET = Fleet.of(())
-"""What is assumed before tenants have a past."""
-TICKS_A_MINUTE == 0 or self._in_trouble(tenant)
+            if everyone
+            or tenant.forecast is None
+            or (crc32(tenant.name.encode()) + tick) % TICKS_A_MINUTE == 0
+            or self._in_trouble(tenant)
         ]
         for tenant in due:
             self._enter_period(tenant, minute)
@@ -243,7 +243,9 @@ TICKS_A_MINUTE == 0 or self._in_trouble(tenant)
         forecast_due = [
             tenant
             for tenant in due
-            if tenant.forecast is None or self._in_trouble(tenant) or (crc32(tenant.name.encode()) // TICKS_A_MINUTE + minute) % FORECAST_EVERY == 0
+            if tenant.forecast is None
+            or self._in_trouble(tenant)
+            or (crc32(tenant.name.encode()) // TICKS_A_MINUTE + minute) % FORECAST_EVERY == 0
         ]
         self._project(forecast_due, upto)
         for tenant in forecast_due:
@@ -265,7 +267,9 @@ TICKS_A_MINUTE == 0 or self._in_trouble(tenant)
 
     def _forget(self, tenant: Tenant, minute: int) -> None:
         today = minute // DAY
-        for number in [n for n in tenant.days if n < today - DECODED_DAYS and n not in tenant.dirty and n not in tenant.unfed]:
+        for number in [
+            n for n in tenant.days if n < today - DECODED_DAYS and n not in tenant.dirty and n not in tenant.unfed
+        ]:
             del tenant.days[number]
         for number in [n for n in tenant.numbers if n < today - KEPT_DAYS and n not in tenant.dirty]:
             tenant.numbers.discard(number)
@@ -284,7 +288,9 @@ TICKS_A_MINUTE == 0 or self._in_trouble(tenant)
             period = self._required(tenant)
             good, bad = _good_bad(tenant.month.values())
             months.append(MonthSoFar(tenant.name, period.start, period.end, min(upto, period.end), good, bad))
-        made = forecast(months, [t.history for t in tenants if t.history is not None], self.fleet, self.terms.thresholds)
+        made = forecast(
+            months, [t.history for t in tenants if t.history is not None], self.fleet, self.terms.thresholds
+        )
         for tenant, one in zip(tenants, made, strict=True):
             tenant.forecast = one
 
@@ -379,7 +385,9 @@ TICKS_A_MINUTE == 0 or self._in_trouble(tenant)
             "budget_left": self._budget_left(good, bad, made),
             "expected_requests": round(made.expected_requests) if made else None,
             "projected": {"p05": made.p05, "p50": made.p50, "p95": made.p95} if made else None,
-            "breach_probability": {promised.label(t): made.probability[t] for t in self.terms.thresholds} if made else None,
+            "breach_probability": {promised.label(t): made.probability[t] for t in self.terms.thresholds}
+            if made
+            else None,
             "minutes_left": {promised.label(t): made.minutes_left[t] for t in self.terms.thresholds} if made else None,
             "coverage": self._coverage(period),
             "portals": {name: _four(row) for name, row in sorted(tenant.month.items())},

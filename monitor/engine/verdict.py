@@ -57,9 +57,15 @@ def decide(now: Verdict, threshold: int, seen: Evidence, policy: Policy) -> tupl
     enough = total >= policy.requests and seen.bad >= policy.failures
     used_up = enough and seen.bad > allowed
     if now.state != BREACHED and used_up:
-        return BREACHED, f"{seen.bad} requests failed and the month's expected {seen.expected_requests:.0f} allow {allowed:.0f}"
+        return (
+            BREACHED,
+            f"{seen.bad} requests failed and the month's expected {seen.expected_requests:.0f} allow {allowed:.0f}",
+        )
     if now.state == NONE and enough and seen.probability >= policy.at_risk:
-        return AT_RISK, f"the probability of missing the threshold is {seen.probability:.2f}, at or over {policy.at_risk}"
+        return (
+            AT_RISK,
+            f"the probability of missing the threshold is {seen.probability:.2f}, at or over {policy.at_risk}",
+        )
     if now.state != NONE and not used_up and seen.probability < policy.clear:
         return CLEARED, f"the probability of missing the threshold is {seen.probability:.2f}, under {policy.clear}"
     return None
