@@ -22,6 +22,8 @@ from monitor.contract.period import month_at
 from monitor.counting.request import CLASSES
 from monitor.local import traffic
 from monitor.local.traffic import DAY_MS, MINUTE_MS, Fleet, Incident, Requests
+from monitor.settings import load as load_settings
+from monitor.stream.topics import MissingTopics, Unreachable
 
 BATCH_BYTES = 500_000
 """Largest record batch, in bytes before compression. Brokers take up to 1 MiB."""
@@ -29,10 +31,6 @@ IN_FLIGHT = 16
 """Batches that are sent before the oldest must be durable."""
 TICK_S = 0.1
 """How often live traffic is sent, in seconds."""
-
-
-class Unreachable(Exception):
-    """No broker, or no such topic: what was tried and what to do."""
 
 
 class Sender:
@@ -91,20 +89,23 @@ class Sender:
 
 @asynccontextmanager
 async def sender(bootstrap: str, topic: str) -> AsyncIterator[Sender]:
-    """A `Sender` to an existing topic; on leaving, all is durable. Raises Unreachable and KafkaError."""
+    """A `Sender` to an existing topic; on leaving, all is durable. Raises Unreachable, MissingTopics, KafkaError."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
     try:
         await admin.start()
-        (described,) = await admin.describe_topics([topic])
+        # Asking about a topic by name may make it; asking for all of them does not.
+        described = await admin.describe_topics([topic]) if topic in await admin.list_topics() else []
     except KafkaConnectionError as error:
         raise Unreachable(
             f"no broker answers at {bootstrap}: start one (`monitor local up`) or name it (--bootstrap)"
         ) from error
     finally:
         await admin.close()
-    partitions = sorted(entry["partition"] for entry in described["partitions"])
-    if not partitions:
-        raise Unreachable(f"no topic {topic!r} at {bootstrap}: make it (`monitor topics apply`) or name one (--topic)")
+    if not described:
+        raise MissingTopics(
+            f"no topic {topic!r} at {bootstrap}: make it (`monitor topics apply`) or name one (--topic)"
+        )
+    partitions = sorted(entry["partition"] for entry in described[0]["partitions"])
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         compression_type="lz4",
@@ -154,8 +155,10 @@ async def live(
 
 
 def load(
-    bootstrap: Annotated[str, typer.Option(envvar="MONITOR_KAFKA_BOOTSTRAP", help="The broker.")] = "127.0.0.1:9092",
-    topic: Annotated[str, typer.Option(help="Where the requests go; it must exist.")] = "auth-requests",
+    bootstrap: Annotated[str | None, typer.Option(help="The broker; by default that of the settings.")] = None,
+    topic: Annotated[
+        str | None, typer.Option(help="Where the requests go; by default auth-requests. It must exist.")
+    ] = None,
     tenants: Annotated[int, typer.Option(min=1, max=100_000, help="How many tenants.")] = 30,
     requests: Annotated[int, typer.Option(min=0, help="Requests of history, about; 0 for none.")] = 400_000,
     days: Annotated[
@@ -179,6 +182,8 @@ def load(
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
 ) -> None:
     """Fill a topic with synthetic auth requests: history first, then live traffic, with incidents."""
+    settings = load_settings()
+    bootstrap, topic = bootstrap or settings.kafka_bootstrap, topic or settings.topic("auth-requests")
     now_ms = time.time_ns() // 1_000_000
     start_ms = month_at(now_ms // MINUTE_MS).start * MINUTE_MS if days is None else now_ms - int(days * DAY_MS)
     try:
@@ -201,6 +206,9 @@ def load(
     except Unreachable as error:
         typer.echo(f"monitor load: {error}", err=True)
         raise typer.Exit(3) from None
+    except MissingTopics as error:
+        typer.echo(f"monitor load: {error}", err=True)
+        raise typer.Exit(1) from None
     except KafkaError as error:
         typer.echo(f"monitor load: the broker at {bootstrap} did not take the requests: {error!r}", err=True)
         raise typer.Exit(3) from None
