@@ -1,1 +1,1 @@
-"""(see .github/CONTRIBUTING.md)"""
+"""Kafka and friends on this machine, for the first run, the demo and the tests."""
