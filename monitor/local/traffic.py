@@ -465,7 +465,7 @@ def demo_history(
     for a tenant that has used up nearly all. `near` had an outage earlier in the month, so long that its failures are
     short of 1 % of the expected whole month by what the live incident makes in DUE_S seconds: all its requests fail,
     and each client tries REPEATS times more (5.4 a minute, times 4, times a third of a minute: 7 failures, 0.3 % of
-    the budget). `hit` has used 85 %: its projection sinks, but its verdict is not due.
+    the budget). `hit` has used 93 %: its projection sinks, but its verdict is not due.
 
     Any day will do. When the month is younger than 28 days, the days before it tell the volume. In its first eleven
     hours too little has been asked for 1 % of a month to have failed: then the contract of `near` names LATE_ZONE,
@@ -495,7 +495,7 @@ def demo_history(
         return allowed - max(1, int(rate * DUE_S))
 
     made, failures, allowed = _use_up(fleet, made, near, own, now, expected, short)
-    made, _, _ = _use_up(fleet, made, hit, period, now, expected, lambda most: most * 85 // 100)
+    made, _, _ = _use_up(fleet, made, hit, period, now, expected, lambda most: most * 93 // 100)
     incidents = tuple(
         Incident(name, "*", 1.0, incident_ms, incident_ms + 20 * MINUTE_MS, repeats)
         for name, repeats in ((near, REPEATS), (hit, REPEATS))
