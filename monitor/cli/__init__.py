@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 
 COMMANDS = {"worker": "worker:worker", "load": "load:load"}
-GROUPS = {"topics": "topics", "support": "support"}
+GROUPS = {"topics": "topics", "local": "local", "support": "support"}
 
 
 def _register() -> None:

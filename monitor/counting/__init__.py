@@ -1,1 +1,1 @@
-"""(see .github/CONTRIBUTING.md)"""
+"""Counting: requests and their classes, chunks, frames, the resolver, days, rolling windows."""

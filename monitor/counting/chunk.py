@@ -35,9 +35,9 @@ class Cell(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A record that was not counted: its index in the batch and why."""
+    """A record that was not counted: its place in the batch and why."""
 
-    index: int
+    place: int
     error: Rejected
 
 
@@ -176,10 +176,14 @@ class Chunk:
         """Whether no offset has been added since the start."""
         return self.upto == self.start
 
-    def add(self, upto: int, counts: Mapping[Cell, int], read: int, refused: int, decisions: Iterable[Decision] = ()) -> None:
+    def add(
+        self, upto: int, counts: Mapping[Cell, int], read: int, refused: int, decisions: Iterable[Decision] = ()
+    ) -> None:
         """Take in a counted batch that ends before offset `upto`; AssertionError when the offsets go backwards."""
         if upto < self.upto:
-            raise AssertionError(f"{self.topic}-{self.partition}: a batch up to {upto} after {self.upto}: offsets must not go back")
+            raise AssertionError(
+                f"{self.topic}-{self.partition}: a batch up to {upto} after {self.upto}: offsets must not go back"
+            )
         mine = self.counts
         for cell, n in counts.items():
             mine[cell] = mine.get(cell, 0) + n

@@ -143,9 +143,7 @@ class Day:
 
     def encode(self) -> bytes:
         """The day as a table record's payload."""
-        return _encode(
-            _Record(self.stamp, {name: _pack(portal) for name, portal in self.portals.items()}, self.codes)
-        )
+        return _encode(_Record(self.stamp, {name: _pack(portal) for name, portal in self.portals.items()}, self.codes))
 
     @classmethod
     def decode(cls, number: int, data: bytes) -> Day:

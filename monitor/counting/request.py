@@ -116,7 +116,9 @@ def minute(time: str | int, now_ms: int) -> int:
         at = time
     else:
         if not _TIME.fullmatch(time):
-            raise Rejected(Reason.TIME_FORM, "$.time", f"expected RFC 3339 with an offset or epoch milliseconds, got {time[:40]!r}")
+            raise Rejected(
+                Reason.TIME_FORM, "$.time", f"expected RFC 3339 with an offset or epoch milliseconds, got {time[:40]!r}"
+            )
         # A leap second belongs to the minute it ends.
         text = time[:17] + "59" + time[19:] if time[17:19] == "60" else time
         try:
@@ -126,9 +128,13 @@ def minute(time: str | int, now_ms: int) -> int:
         at = (moment - _EPOCH) // _MILLISECOND
     if at < OLDEST_MS:
         hint = ", is it in seconds?" if 1_000_000_000 <= at < 10_000_000_000 else ""
-        raise Rejected(Reason.TIME_TOO_OLD, "$.time", f"expected a time since 2015 in epoch milliseconds, got {time!r}{hint}")
+        raise Rejected(
+            Reason.TIME_TOO_OLD, "$.time", f"expected a time since 2015 in epoch milliseconds, got {time!r}{hint}"
+        )
     if at > now_ms + AHEAD_MS:
-        raise Rejected(Reason.TIME_AHEAD, "$.time", f"expected a time at most 5 minutes ahead of {now_ms}, got {time!r}")
+        raise Rejected(
+            Reason.TIME_AHEAD, "$.time", f"expected a time at most 5 minutes ahead of {now_ms}, got {time!r}"
+        )
     return at // 60_000
 
 
@@ -137,9 +143,13 @@ def check_names(tenant: str, portal: str, code: str | None) -> None:
     if not _TENANT.fullmatch(tenant):
         raise Rejected(Reason.TENANT, "$.tenant", f"expected [a-z0-9_-], 1 to 64 characters, got {tenant[:80]!r}")
     if not portal or len(portal) > NAME_CHARACTERS or _CONTROL.search(portal):
-        raise Rejected(Reason.PORTAL, "$.portal", f"expected 1 to 64 characters without control characters, got {portal[:80]!r}")
+        raise Rejected(
+            Reason.PORTAL, "$.portal", f"expected 1 to 64 characters without control characters, got {portal[:80]!r}"
+        )
     if code is not None and (len(code) > NAME_CHARACTERS or _CONTROL.search(code)):
-        raise Rejected(Reason.CODE, "$.code", f"expected at most 64 characters without control characters, got {code[:80]!r}")
+        raise Rejected(
+            Reason.CODE, "$.code", f"expected at most 64 characters without control characters, got {code[:80]!r}"
+        )
 
 
 def classify(outcome: str, fault: str | None, code: str | None, codes: Mapping[str, str]) -> int:

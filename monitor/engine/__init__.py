@@ -1,1 +1,1 @@
-"""(see .github/CONTRIBUTING.md)"""
+"""The truth about tenants, as a deterministic object: a message in, effects out."""

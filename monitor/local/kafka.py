@@ -118,4 +118,11 @@ def up(directory: Path, port: int | None = None) -> Running:
         )
         if done.returncode:
             raise LocalError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
-    return start("kafka", [*run, "kafka.Kafka", str(properties)], port, directory / "logs" / "kafka.log", lambda: answers(port), UP_SECONDS)
+    return start(
+        "kafka",
+        [*run, "kafka.Kafka", str(properties)],
+        port,
+        directory / "logs" / "kafka.log",
+        lambda: answers(port),
+        UP_SECONDS,
+    )

@@ -105,7 +105,9 @@ def start(
             raise LocalError(f"{name} ended with {child.returncode}; the end of {log}:\n{running.end_of_log()}")
         if time.monotonic() > deadline:
             stop(running)
-            raise LocalError(f"{name} was not healthy within {seconds:.0f} s; the end of {log}:\n{running.end_of_log()}")
+            raise LocalError(
+                f"{name} was not healthy within {seconds:.0f} s; the end of {log}:\n{running.end_of_log()}"
+            )
         time.sleep(0.1)
     return running
 

@@ -1,1 +1,1 @@
-"""(see .github/CONTRIBUTING.md)"""
+"""What goes out: metrics, health, records for topics."""

@@ -99,7 +99,9 @@ class Exposition:
                 if tenant.period is None:
                     continue
                 had = self._kept.get(tenant.name)
-                kept[tenant.name] = had if had and had[0] == tenant.version else (tenant.version, _lines(engine, tenant))
+                kept[tenant.name] = (
+                    had if had and had[0] == tenant.version else (tenant.version, _lines(engine, tenant))
+                )
         self._kept = kept
         parts = []
         for family in TENANT_FAMILIES:
@@ -171,5 +173,3 @@ def _forecast_series(engine: Engine, tenant: Tenant) -> Iterator[Series]:
     for quantile, value in (("0.05", made.p05), ("0.5", made.p50), ("0.95", made.p95)):
         if value is not None:
             yield "sla_projected_availability_ratio", (("quantile", quantile),), value
-
-

@@ -7,10 +7,10 @@ from types import MappingProxyType, ModuleType
 from typing import Protocol
 
 from monitor.counting.request import Rejected
-from monitor.sources import native
+from monitor.sources import freeradius, native
 from monitor.sources.decisions import read_decision
 
-FORMATS: Mapping[str, ModuleType] = MappingProxyType({"native": native})
+FORMATS: Mapping[str, ModuleType] = MappingProxyType({"native": native, "freeradius": freeradius})
 """Modules with `CODES` (code of a failure to fault) and, where records are not native, `requests`."""
 
 

@@ -1,1 +1,1 @@
-"""(see .github/CONTRIBUTING.md)"""
+"""Faust: the app, the batch transport, agents, the table, topics, commits."""

@@ -10,6 +10,7 @@ Anything that fails, or whose outcome is unknown, ends the process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 import traceback
@@ -61,9 +62,7 @@ class Outlets(Protocol):
 
 
 class Adapter(Protocol):
-    """One log format: its code table, and its records as native ones (None: no request; Rejected: refused)."""
-
-    CODES: Mapping[str, str]
+    """One log format: its records as native ones (None: no request; Rejected: refused)."""
 
     def requests(self, values: Sequence[bytes | None]) -> list[bytes | Rejected | None]:
         """Native bytes for each record, in order."""
@@ -264,13 +263,12 @@ async def _count(app: App, source: SourcePartition, found: Block) -> None:
         if source.adapter is not None:
             values, places = _adapt(source.adapter, values, refused)
         counts, faults = source.reader.count(values, now_ms()) if values else ({}, [])
-        refused += [(places[index], error) for index, error in faults]
+        refused += [(places[fault.place], fault.error) for fault in faults]
         app.vitals.requests[chunk.topic] += len(values) - len(faults)
-    for place, error in refused:
-        offset = block.offsets[place]
-        record = app.outlets.rejected(chunk.topic, chunk.partition, offset, block.values[place], error)
+    for place, why in refused:
+        record = app.outlets.rejected(chunk.topic, chunk.partition, block.offsets[place], block.values[place], why)
         app.rejections.append(await app.produce(app.settings.topic("auth-requests.rejected"), None, record))
-        app.vitals.rejected[chunk.topic, error.reason] += 1
+        app.vitals.rejected[chunk.topic, why.reason] += 1
     chunk.add(block.following, counts, len(block.values), len(refused), decisions)
 
 
@@ -376,7 +374,13 @@ async def checkpoint(app: App) -> None:
         try:
             await durable([f for q, c in made.items() for f in await _records(app, q, c.accounts, c.horizon, mark)])
             await durable([f for q, c in made.items() for f in await _records(app, q, c.days, c.horizon, mark)])
-            await durable([await app.produce(app.breaches_name, None, app.outlets.announcement(a)) for c in made.values() for a in c.announcements])
+            await durable(
+                [
+                    await app.produce(app.breaches_name, None, app.outlets.announcement(a))
+                    for c in made.values()
+                    for a in c.announcements
+                ]
+            )
             await durable([f for q, c in made.items() for f in await _outdated(app, q, c, mark)])
             if made:
                 await app.consumer.commit_pinned(
@@ -391,10 +395,15 @@ async def checkpoint(app: App) -> None:
             app.vitals.checkpoint_at[partition] = time.time()
 
 
-async def _records(app: App, partition: int, records: Mapping[bytes, bytes], horizon: int, mark: bytes) -> list[Awaitable[Any]]:
+async def _records(
+    app: App, partition: int, records: Mapping[bytes, bytes], horizon: int, mark: bytes
+) -> list[Awaitable[Any]]:
     prefix = STAMP.pack(horizon)
     changelog = app.ledger.changelog_topic_name
-    return [await app.produce(changelog, partition, (key + b"\0" + mark, prefix + value, [])) for key, value in records.items()]
+    return [
+        await app.produce(changelog, partition, (key + b"\0" + mark, prefix + value, []))
+        for key, value in records.items()
+    ]
 
 
 async def _outdated(app: App, partition: int, one: Checkpoint, mark: bytes) -> list[Awaitable[Any]]:
@@ -531,10 +540,8 @@ async def _or_die(what: str, running: Awaitable[None]) -> None:
 async def _every(app: App, seconds: float, act: Callable[[], Awaitable[None]], wake: asyncio.Event) -> None:
     following = time.monotonic() + seconds
     while not (app.should_stop or app.stopping):
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(wake.wait(), max(0.01, following - time.monotonic()))
-        except TimeoutError:
-            pass
         wake.clear()
         following = max(following + seconds, time.monotonic())
         if not app.stopping:

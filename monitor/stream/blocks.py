@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka import errors
 from aiokafka.consumer import fetcher
 
-_Original = fetcher.PartitionRecords
+_Original: Any = fetcher.PartitionRecords
 
 
 class Block:
@@ -51,7 +51,7 @@ class _Blocks(_Original):  # type: ignore[misc]  # aiokafka ships no types
     def _block(self) -> Iterator[Block]:
         values: list[bytes | None] = []
         offsets: list[int] = []
-        following = self.next_fetch_offset
+        following: int = self.next_fetch_offset
         timestamp = 0
         while self._records.has_next():
             batch = self._records.next_batch()

@@ -29,7 +29,9 @@ class Store(MemoryStore):  # type: ignore[misc]  # Faust's classes are untyped h
         self.stamps: dict[tuple[int, bytes], int] = {}
         self.generations: dict[tuple[int, bytes], set[bytes]] = {}
 
-    def apply_changelog_batch(self, batch: Iterable[Any], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]) -> None:
+    def apply_changelog_batch(
+        self, batch: Iterable[Any], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
+    ) -> None:
         """Take in recovered records (`to_key` and `to_value` are Faust's and not needed for bytes)."""
         del to_key, to_value
         for event in batch:

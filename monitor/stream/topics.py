@@ -51,8 +51,16 @@ def wanted(settings: Settings) -> list[Topic]:
         for name, form in settings.source_topics.items()
     ]
     ours = [
-        ("auth-requests.rejected", {**deleted, "retention.ms": str(90 * DAY_MS), "max.message.bytes": LARGE}, "records that were refused"),
-        ("journal", {**deleted, "retention.ms": str(90 * DAY_MS), "max.message.bytes": LARGE}, "frames: what was counted"),
+        (
+            "auth-requests.rejected",
+            {**deleted, "retention.ms": str(90 * DAY_MS), "max.message.bytes": LARGE},
+            "records that were refused",
+        ),
+        (
+            "journal",
+            {**deleted, "retention.ms": str(90 * DAY_MS), "max.message.bytes": LARGE},
+            "frames: what was counted",
+        ),
         ("contracts", compacted, "who is promised what"),
         ("status", compacted, "each tenant's month so far"),
         ("breaches", {**deleted, "retention.ms": str(400 * DAY_MS)}, "verdicts, for billing"),
@@ -88,7 +96,9 @@ async def apply(settings: Settings, *, dry_run: bool = False) -> list[str]:
         for topic in wanted(settings):
             if topic.name not in found:
                 missing.append(topic)
-                said.append(f"{'would make' if dry_run else 'made'} {topic.name}: {topic.partitions} partitions, {topic.purpose}")
+                said.append(
+                    f"{'would make' if dry_run else 'made'} {topic.name}: {topic.partitions} partitions, {topic.purpose}"
+                )
             elif found[topic.name] != topic.partitions and topic.name not in settings.source_topics:
                 said.append(f"differs {topic.name}: expected {topic.partitions} partitions, found {found[topic.name]}")
         if missing and not dry_run:
@@ -121,7 +131,9 @@ async def partitions(settings: Settings) -> dict[str, int]:
     async with _admin(settings) as (_, there):
         absent = [name for name in names if name not in there]
         if absent:
-            raise MissingTopics(f"{', '.join(absent)}: not on {settings.kafka_bootstrap}; `monitor topics apply` makes them")
+            raise MissingTopics(
+                f"{', '.join(absent)}: not on {settings.kafka_bootstrap}; `monitor topics apply` makes them"
+            )
         found = {name: there[name] for name in names}
     journal = found[settings.topic("journal")]
     alike = [settings.topic("status"), settings.topic("breaches"), changelog(settings)]

@@ -72,7 +72,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's classes are un
         except asyncio.CancelledError:
             raise
         except kafka_errors.OffsetOutOfRangeError as error:
-            die(71, f"records were deleted before they were read: {error}; the restarted worker goes on where the topic begins")
+            die(
+                71,
+                f"records were deleted before they were read: {error}; the restarted worker goes on where the topic begins",
+            )
         except Exception as error:
             die(71, f"reading from Kafka failed: {error!r}")
 
