@@ -9,10 +9,13 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 DAY = 1440
 """Minutes of a UTC day."""
+MINUTE_MS = 60_000
+"""Milliseconds of a minute."""
 _NAME = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 
 
@@ -87,3 +90,23 @@ def month_before(period: Period, zone: str = "UTC") -> Period:
 def month_after(period: Period, zone: str = "UTC") -> Period:
     """The month that starts where `period` ends."""
     return month_at(period.end, zone)
+
+
+@lru_cache(maxsize=1 << 16)
+def day_start(day: date, zone: str = "UTC") -> int:
+    """The UTC epoch minute at which a local date starts; where the clock skips midnight, the first minute after."""
+    return minute_of(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)))
+
+
+def local_date(minute: int, zone: str = "UTC") -> date:
+    """The local date in `zone` that the UTC epoch minute falls on."""
+    return moment_of(minute, zone).date()
+
+
+def local_days(period: Period, zone: str = "UTC") -> list[tuple[date, int, int]]:
+    """The local dates that touch the period, each with its first and end minute in UTC (the end outside), not clipped."""
+    if period.start >= period.end:
+        return []
+    first, last = local_date(period.start, zone), local_date(period.end - 1, zone)
+    days = [first + timedelta(days=ahead) for ahead in range((last - first).days + 2)]
+    return [(day, day_start(day, zone), day_start(after, zone)) for day, after in pairwise(days)]

@@ -6,8 +6,11 @@ The defaults are those of the published agreement this project reads (see `Terms
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
 
 FULL = 10_000
 """All of a month, in basis points."""
@@ -55,9 +58,11 @@ class Terms:
             faults.append("tiers: expected each threshold once")
         if [tier.days for tier in self.tiers] != sorted(tier.days for tier in self.tiers):
             faults.append("tiers: expected no fewer days at a lower threshold")
-        for name in ("cap_days", "claim_days", "final_business_days", "minute_down_percent", "coverage_percent"):
-            if getattr(self, name) < 0:
-                faults.append(f"{name}: expected 0 or more, found {getattr(self, name)}")
+        faults += [
+            f"{name}: expected 0 or more, found {getattr(self, name)}"
+            for name in ("cap_days", "claim_days", "final_business_days", "minute_down_percent", "coverage_percent")
+            if getattr(self, name) < 0
+        ]
         if faults:
             raise ValueError("; ".join(faults))
         object.__setattr__(self, "thresholds", tuple(tier.threshold for tier in self.tiers))
@@ -88,7 +93,7 @@ def until(good: int, bad: int, threshold: int) -> int:
     With b bad ones more, below iff 10000 (bad + b) > (10000 - t)(good + bad + b), so b = ((10000 - t) good - t bad) // t.
     """
     room = (FULL - threshold) * good - threshold * bad
-    return room // threshold if room >= 0 else -(-room // (FULL - threshold))
+    return room // threshold if room >= 0 else room // (FULL - threshold)
 
 
 def label(threshold: int) -> str:
@@ -117,5 +122,71 @@ def labels(thresholds: Iterable[int]) -> list[str]:
     return [label(t) for t in thresholds]
 
 
+def percent(threshold: int) -> int | float:
+    """A threshold in basis points as the number people write: 9900 is 99, 9995 is 99.95, 0 is 0."""
+    return threshold // 100 if threshold % 100 == 0 else threshold / 100
+
+
 STANDARD = Terms()
 """The published terms: 99, 95 and 90 % for 3, 5 and 10 days."""
+
+_NUMBERS = ("cap_days", "claim_days", "final_business_days", "minute_down_percent", "coverage_percent")
+
+
+def terms_of(data: Any) -> Terms:
+    """Terms from a JSON or TOML object (`terms` in `deploy/schemas/contract.schema.json`); what it does not name is as published.
+
+    A tier is `{below: 99.5, days: 3}`, with at most two decimals. Names every fault in one ValueError, an unknown key among them.
+    """
+    if not isinstance(data, Mapping):
+        raise ValueError(f"expected an object of terms, found {type(data).__name__}")  # noqa: TRY004 - bad data
+    known = ("version", "tiers", *_NUMBERS)
+    faults = [f"{name}: expected one of {', '.join(known)}" for name in sorted(map(str, set(data) - set(known)))]
+    version = data.get("version", STANDARD.version)
+    if not isinstance(version, str) or not version.strip():
+        faults.append(f"version: expected a text, found {version!r}")
+    numbers = {name: data.get(name, getattr(STANDARD, name)) for name in _NUMBERS}
+    for name, found in numbers.items():
+        if type(found) is not int or found < 0:
+            faults.append(f"{name}: expected a whole number of 0 or more, found {found!r}")
+    tiers = _tiers(data["tiers"], faults) if "tiers" in data else STANDARD.tiers
+    terms = STANDARD
+    try:
+        terms = Terms(str(version), tiers)
+    except ValueError as error:
+        faults.append(str(error))
+    if not faults:
+        terms = replace(terms, **numbers)
+        if terms.version == STANDARD.version and terms != STANDARD:
+            faults.append(
+                f"version: expected terms other than the published ones to have a name of their own, found {version!r}"
+            )
+    if faults:
+        raise ValueError("; ".join(faults))
+    return terms
+
+
+def _tiers(found: Any, faults: list[str]) -> tuple[Tier, ...]:
+    if not isinstance(found, list) or not found:
+        faults.append(f"tiers: expected a list of objects with below and days, found {found!r}")
+        return STANDARD.tiers
+    tiers = []
+    for place, item in enumerate(found):
+        share, days = (item.get("below"), item.get("days")) if isinstance(item, Mapping) else (None, None)
+        number = isinstance(share, int | float) and not isinstance(share, bool) and math.isfinite(share)
+        points = Decimal(str(share)) * 100 if number else None
+        if points is None or points != int(points) or not 0 < points < FULL:
+            faults.append(
+                f"tiers[{place}].below: expected percent over 0 and under 100, two decimals at most, found {share!r}"
+            )
+        elif type(days) is not int or days < 0:
+            faults.append(f"tiers[{place}].days: expected a whole number of 0 or more, found {days!r}")
+        else:
+            tiers.append(Tier(int(points), days))
+    return tuple(tiers) if len(tiers) == len(found) else STANDARD.tiers
+
+
+def terms_record(terms: Terms) -> dict[str, Any]:
+    """Terms as the JSON object that `terms_of` reads."""
+    tiers = [{"below": percent(tier.threshold), "days": tier.days} for tier in terms.tiers]
+    return {"version": terms.version, "tiers": tiers} | {name: getattr(terms, name) for name in _NUMBERS}

@@ -1,0 +1,200 @@
+"""Who is promised what, and since when: a tenant's agreements, and the months that they divide time into. No counts here.
+
+Rules:
+- A record of the topic `contracts` is the whole agreement as it stands from `effective_from` on. The newest to take effect is in force;
+  of two that take effect on the same date, the one recorded last.
+- A month is governed by the agreement in force at its start, or, when there was none, by the first to take effect in it. Its terms, zone,
+  partner and tier hold for all of the month.
+- Months follow each other without gap or overlap: when the zone changes, the first month in the new zone starts where the last one in the
+  old zone ended. Before the first agreement months are in UTC.
+- The term runs from the local date `start` to the local date `end`, both inside. Credits that were applied come on top of `end`, which is
+  always the one agreed on. Requests outside the term are counted and shown, and promised nothing.
+- A tenant that nobody has a contract with is under the standard terms, in UTC: shown as unknown, judged, but nobody may claim for it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from monitor.contract.decisions import Fields
+from monitor.contract.period import Period, day_start, month_after, month_at, month_before, month_named
+from monitor.contract.terms import STANDARD, Terms, terms_of, terms_record
+
+Standing = Literal["in_term", "not_started", "ended", "unknown"]
+_TENANT = re.compile(r"[a-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What one tenant is promised from the local date `effective_from` on (None: since ever).
+
+    `portals`: those named in the contract; all portals count. `start` and `end`: first and last local date of the term, None where the
+    contract names none. `contracted`: False for the agreement of a tenant that nobody knows. `recorded`: when the log had it, in ms.
+    """
+
+    tenant: str
+    terms: Terms = STANDARD
+    zone: str = "UTC"
+    partner: str = ""
+    tier: str = ""
+    portals: tuple[str, ...] = ()
+    start: date | None = None
+    end: date | None = None
+    effective_from: date | None = None
+    contracted: bool = False
+    recorded: int = 0
+
+    @property
+    def effective_minute(self) -> int:
+        """The UTC epoch minute from which it is in force."""
+        return day_start(self.effective_from, self.zone) if self.effective_from else 0
+
+    def term_end(self, extension: int = 0) -> date | None:
+        """The last local date of the term with `extension` days of credit on top."""
+        return self.end + timedelta(days=extension) if self.end else None
+
+    def covered(self, period: Period, extension: int = 0) -> Period:
+        """The part of the period that lies in the term; start and end are equal when none does."""
+        last = self.term_end(extension)
+        start = max(period.start, day_start(self.start, self.zone)) if self.start else period.start
+        end = min(period.end, day_start(last + timedelta(days=1), self.zone)) if last else period.end
+        start = min(start, period.end)
+        return Period(start, max(start, end), period.name)
+
+    def standing(self, minute: int, extension: int = 0) -> Standing:
+        """Whether the UTC epoch minute is in the term."""
+        if not self.contracted:
+            return "unknown"
+        if self.start and minute < day_start(self.start, self.zone):
+            return "not_started"
+        last = self.term_end(extension)
+        return "ended" if last and minute >= day_start(last + timedelta(days=1), self.zone) else "in_term"
+
+    def record(self) -> dict[str, Any]:
+        """The agreement as the JSON object that `agreement_of` reads."""
+        dates = {"start": self.start, "end": self.end, "effective_from": self.effective_from}
+        return {
+            "tenant": self.tenant,
+            "terms": terms_record(self.terms),
+            "zone": self.zone,
+            "partner": self.partner,
+            "tier": self.tier,
+            "portals": list(self.portals),
+        } | {name: day.isoformat() for name, day in dates.items() if day}
+
+
+def agreement_of(data: Any, recorded: int) -> Agreement:
+    """The agreement in a record of the topic `contracts` (`deploy/schemas/contract.schema.json`), recorded at the instant `recorded` (ms).
+
+    Without `effective_from` it is in force from the start of the term, without that since ever. Other fields are left alone. Names every
+    fault in one ValueError.
+    """
+    fields = Fields(data)
+    tenant = fields.text("tenant", needed=True)
+    if tenant and not _TENANT.fullmatch(tenant):
+        fields.fault("tenant", "[a-z0-9_-], 1 to 64 characters")
+    terms = STANDARD
+    if data.get("terms") is not None:
+        try:
+            terms = terms_of(data["terms"])
+        except ValueError as error:
+            fields.faults += [f"terms.{fault}" for fault in str(error).split("; ")]
+    zone = fields.text("zone") or "UTC"
+    try:
+        ZoneInfo(zone)
+    except (ValueError, OSError, LookupError):
+        fields.fault("zone", "an IANA zone such as Europe/London")
+    partner, tier, portals = fields.text("partner"), fields.text("tier"), fields.texts("portals")
+    start, end, effective = (_day(fields, name) for name in ("start", "end", "effective_from"))
+    if start and end and end < start:
+        fields.fault("end", f"a date not before the start, {start}")
+    fields.check()
+    return Agreement(tenant, terms, zone, partner, tier, portals, start, end, effective or start, True, recorded)
+
+
+def _day(fields: Fields, name: str) -> date | None:
+    day = fields.day(name)
+    if day and not 2015 <= day.year < 2100:
+        fields.fault(name, "a date between 2015 and 2099")
+        return None
+    return day
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A tenant's month: the agreement that governs it, the whole `period` of it, and the part `covered` by the term."""
+
+    agreement: Agreement
+    period: Period
+    covered: Period
+
+    @property
+    def standing(self) -> Standing:
+        """Where the month stands to the term: in it when any minute is."""
+        if self.agreement.contracted and self.covered.start < self.covered.end:
+            return "in_term"
+        return self.agreement.standing(self.period.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreements:
+    """All agreements with one tenant, in any order; none for a tenant that nobody knows."""
+
+    tenant: str
+    all: tuple[Agreement, ...] = ()
+
+    def __post_init__(self) -> None:
+        others = {agreement.tenant for agreement in self.all} - {self.tenant}
+        if others:
+            raise ValueError(f"expected agreements with {self.tenant}, found {', '.join(sorted(others))}")
+        ordered = sorted(self.all, key=lambda item: (item.effective_minute, item.recorded))
+        object.__setattr__(self, "all", tuple(ordered))
+
+    def known(self, as_of: int) -> Agreements:
+        """Those recorded by the instant `as_of` (ms, inside)."""
+        return Agreements(self.tenant, tuple(item for item in self.all if item.recorded <= as_of))
+
+    def at(self, minute: int) -> Agreement:
+        """The agreement in force at the UTC epoch minute; the default one before the first."""
+        return next((item for item in reversed(self.all) if item.effective_minute <= minute), Agreement(self.tenant))
+
+    def month(self, name: str, extension: int = 0) -> Month:
+        """The month called like "2026-11", the term being `extension` days longer than agreed; ValueError for another form."""
+        agreement = self._governing(name)
+        period = Period(self._starts(name), self._starts(_after(name)), name)
+        return Month(agreement, period, agreement.covered(period, extension))
+
+    def month_at(self, minute: int, extension: int = 0) -> Month:
+        """The month that holds the UTC epoch minute."""
+        middle = month_at(minute)
+        for period in (middle, month_before(middle), month_after(middle)):
+            found = self.month(period.name, extension)
+            if minute in found.period:
+                return found
+        raise AssertionError(f"no month of {self.tenant} holds minute {minute}")
+
+    def _governing(self, name: str) -> Agreement:
+        """See the rules of the module."""
+        at_start = [item for item in self.all if item.effective_minute <= month_named(name, item.zone).start]
+        if at_start:
+            return at_start[-1]
+        within = (item for item in self.all if item.effective_minute < month_named(name, item.zone).end)
+        return next(within, Agreement(self.tenant))
+
+    def _starts(self, name: str) -> int:
+        """The UTC epoch minute at which the month starts: in the zone of the month before, when a contract governed that."""
+        before = self._governing(_before(name))
+        zone = before.zone if before.contracted else self._governing(name).zone
+        return month_named(name, zone).start
+
+
+def _after(name: str) -> str:
+    return month_after(month_named(name)).name
+
+
+def _before(name: str) -> str:
+    return month_before(month_named(name)).name
