@@ -3,8 +3,7 @@
 Each gives P(below) for months and thresholds. *burn rate*: the share that fails now goes on to the end. *linear*: the
 share of the month so far does. *hold*: the present failure goes on for six hours, and nothing fails later.
 *climatology*: the rest is like a stretch of the fleet's past days, whatever happens now. *day-block*: the rest is like
-a stretch of the tenant's own past days or the fleet's, after the present failure, which lasts as long as past ones that
-lasted so long.
+a stretch of the tenant's own past days (the fleet's, before it has many), after the present failure.
 """
 
 from __future__ import annotations

@@ -29,20 +29,42 @@ _BACKGROUND_REQUESTS = 50_000.0
 """Most requests of one tenant that tell the fleet's background."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lomax:
-    """A residual life with a heavy tail: P(longer than t more | lasted a) = (1 + t / (a + scale)) ** -k. Minutes."""
+LAW_AGES = np.concatenate(([0.0], np.geomspace(5, 40_000, 27)))
+"""The ages (minutes) at which the law of what is still to come is fitted."""
+LAW_LEAST = 5.0
+"""Shorter incidents (minutes) tell nothing of how long one lasts; many are chance."""
+_LAW_SIZE = 400
+_LAW_PRIOR = 6
+_LAW_K = (0.6, 4.0)
 
-    scale: float
-    k: float
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """How long a failure still lasts, by its age: Lomax laws, P(longer than t more) = (1 + t / scale) ** -k. Minutes.
+
+    `scale`, `k`: at each of `LAW_AGES`. `centre`: the mean logarithm of the durations.
+    """
+
+    scale: Floats
+    k: Floats
+    centre: float
+
+    def residual(self, age: Floats, u: Floats) -> Floats:
+        """The u-quantiles of the minutes still to come at `age`; both broadcast."""
+        place = np.interp(age, LAW_AGES, np.arange(LAW_AGES.size))
+        below = np.minimum(place.astype(np.int64), LAW_AGES.size - 2)
+        part = place - below
+        scale = (1 - part) * self.scale[below] + part * self.scale[below + 1]
+        k = (1 - part) * self.k[below] + part * self.k[below + 1]
+        return np.asarray(scale * ((1 - u) ** (-1 / k) - 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """Pooled statistics.
 
-    `shape`: (168,) demand by hour of the week, mean 1. `durations` (minutes, ascending) and `severities`: the pooled
-    incidents, as pairs. `lomax`: their law. `rate_shape`, `rate_days`: a tenant's incidents a day are Gamma(shape,
+    `shape`: (168,) demand by hour of the week, mean 1. `durations` (minutes, ascending), `severities` and `hours` (of the UTC day, when they started): the pooled
+    incidents, as pairs. `lasting`: how long one still lasts. `rate_shape`, `rate_days`: a tenant's incidents a day are Gamma(shape,
     days). `background`: share of requests that fail outside incidents; `daily_variance`: of a day's background relative
     to its mean, squared, beyond Poisson's. `shares`: (tenants, KEPT) cumulated daily shares of bad requests,
     `share_days` the days each has.
@@ -51,7 +73,8 @@ class Fleet:
     shape: Floats
     durations: Floats
     severities: Floats
-    lomax: Lomax
+    hours: Floats
+    lasting: Lasting
     rate_shape: float
     rate_days: float
     background: float
@@ -65,7 +88,7 @@ class Fleet:
         known = [h for h in histories if h.newest >= 0 and h.past().first >= 0]
         pasts = [h.past() for h in known]
         shape = _shape(known)
-        durations, severities = _pool(known)
+        durations, severities, hours = _pool(known)
         exposure = np.array([h.newest + 1 - p.first / DAY for h, p in zip(known, pasts, strict=True)])
         counts = np.array(
             [
@@ -80,7 +103,8 @@ class Fleet:
             shape,
             durations,
             severities,
-            lomax(durations),
+            hours,
+            _lasting(durations),
             rate_shape,
             rate_days,
             background,
@@ -100,10 +124,25 @@ def decayed_days(days: Floats) -> Floats:
     return np.asarray(HALF_LIFE / np.log(2) * (1 - 0.5 ** (np.maximum(days, 0) / HALF_LIFE)))
 
 
-def lomax(durations: Floats) -> Lomax:
-    """The law of some durations: scale their median, k = 1 / mean ln(1 + d / scale)."""
-    scale = float(np.median(durations))
-    return Lomax(scale, float(1 / np.mean(np.log1p(durations / scale))))
+def _lasting(durations: Floats) -> Lasting:
+    """Fit the laws: at each age, by likelihood, to the incidents that got that old and a few that follow the prior."""
+    durations = durations[durations >= LAW_LEAST]
+    if durations.size > _LAW_SIZE * 10:
+        durations = durations[np.linspace(0, durations.size - 1, _LAW_SIZE * 10).astype(np.int64)]
+    u = (np.arange(_LAW_PRIOR) + 0.5) / _LAW_PRIOR
+    scales, ks = [], []
+    for age in LAW_AGES:
+        left = durations[durations > age] - age
+        if left.size > _LAW_SIZE:
+            left = left[np.linspace(0, left.size - 1, _LAW_SIZE).astype(np.int64)]
+        left = np.concatenate([left, (age + _PRIOR_SCALE) * ((1 - u) ** (-1 / _PRIOR_K) - 1)])
+        scale = np.median(left) * np.geomspace(0.05, 20, 40)
+        logs = np.log1p(left / scale[:, None]).mean(axis=1)
+        k = np.clip(1 / logs, *_LAW_K)
+        best = int(np.argmax(np.log(k / scale) - (k + 1) * logs))
+        scales.append(scale[best])
+        ks.append(k[best])
+    return Lasting(np.array(scales), np.array(ks), float(np.log(durations).mean()))
 
 
 def _shape(known: Sequence[History]) -> Floats:
@@ -123,18 +162,22 @@ def _weeks(history: History) -> float:
     return min(history.newest + 1 - history.past().first / DAY, PROFILE_DAYS) / 7
 
 
-def _pool(known: Sequence[History]) -> tuple[Floats, Floats]:
+def _pool(known: Sequence[History]) -> tuple[Floats, Floats, Floats]:
+    """Durations, severities and hours of the day at the start, ascending by duration."""
     u = (np.arange(_PRIOR_N) + 0.5) / _PRIOR_N
     durations = [_PRIOR_SCALE * ((1 - u) ** (-1 / _PRIOR_K) - 1)]
     severities = [np.resize(np.array(_PRIOR_SEVERITIES), _PRIOR_N)]
+    hours = [u * 24 * 7 % 24]
     for history in known:
-        durations.append(history.past().durations)
-        severities.append(history.past().severities)
-    all_durations, all_severities = np.concatenate(durations), np.concatenate(severities)
-    order = np.argsort(all_durations, kind="stable")
+        past = history.past()
+        durations.append(past.durations)
+        severities.append(past.severities)
+        hours.append(past.starts % DAY / 60)
+    flat = np.concatenate(durations)
+    order = np.argsort(flat, kind="stable")
     if order.size > POOL:
         order = order[np.linspace(0, order.size - 1, POOL).astype(np.int64)]
-    return all_durations[order], all_severities[order]
+    return flat[order], np.concatenate(severities)[order], np.concatenate(hours)[order]
 
 
 def _rate(counts: Floats, days: Floats) -> tuple[float, float]:

@@ -70,7 +70,7 @@ class World:
 
 
 WORLDS: tuple[World, ...] = (
-    World("status pages", monthly=1.5, severities=((0.25, 0.02, 0.2), (0.35, 0.2, 0.7), (0.4, 0.7, 1.0))),
+    World("status pages", monthly=1.5, tail=0.13, tail_k=0.95, severities=((0.25, 0.02, 0.2), (0.35, 0.2, 0.7), (0.4, 0.7, 1.0))),
     World("rare and long", monthly=0.6, rate_shape=0.7, median=200.0, sigma=1.3, tail=0.05, tail_k=1.0, shared=0.3,
     operators=6), World( "often and short", monthly=6.0, rate_shape=3.0, median=25.0, sigma=1.0, tail=0.03,
     tail_from=180.0, tail_k=0.9, follow=0.5 ), World( "storms", monthly=1.5, retry=1.5, give_up=0.6, recovers=0.5,

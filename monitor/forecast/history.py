@@ -24,15 +24,20 @@ KEPT = 120
 """Days whose totals and incidents are kept."""
 PROFILE_DAYS = 28
 """Days whose hours are kept: four of each weekday, so that a day's slot (its number modulo 28) tells its weekday."""
-ON_WINDOWS = (5, 15, 60)
+ON_WINDOWS = (5, 15, 60, 240)
 """Minutes over which the detector looks for the start of a failure."""
 ON_FAILURES = 3
 ON_SHARE = 0.02
+ON_SPREAD = 4.0
+"""Failures needed beyond `ON_FAILURES`, in standard deviations of a background of `ON_BACKGROUND`: chance is no failure."""
+ON_BACKGROUND = 0.002
 OFF_SHARE = 0.01
 OFF_OF_SEVERITY = 0.1
 OFF_MINUTES = 15
-OFF_MINUTES_MOST = 120
+OFF_MINUTES_MOST = 360
 OFF_REQUESTS = 20
+OFF_FAILURES = 6.0
+"""The quiet window holds so many requests that this many would have failed, had the failure gone on."""
 BACKGROUND_FACTOR = 5.0
 BACKGROUND_MOST = 0.01
 """An hour's usual share of failures above this is no background but a failure that lasts all day."""
@@ -96,9 +101,10 @@ class Digest:
 def digest(demand: Ints, bad: Ints) -> Digest:
     """The digest of a day of minutes (1,440 counts each; `bad` is part of `demand`).
 
-    The detector goes on at the first minute at which 3 failures, and a share of max(2 %, 5 x background), are in the
-    last 5, 15 or 60 minutes. It goes off when the last 15 minutes (up to 2 hours, until 20 requests) are under max(1 %,
-    .1 x severity). It looks only at minutes with requests, so silence changes nothing.
+    The detector goes on at the first minute at which 3 failures, more than chance makes of the background, and a share
+    of max(2 %, 5 x background) are in the last 5, 15, 60 or 240 minutes. It goes off when the last 15 minutes (up to 6
+    hours, until 20 requests of which 6 would have failed) are under max(1 %, .1 x severity). It looks only at minutes
+    with requests, so silence changes nothing.
     """
     hours = demand.reshape(24, 60).sum(axis=1)
     total, failed = int(hours.sum()), int(bad.sum())
@@ -133,26 +139,31 @@ class _Minutes:
         return int(self.demands[upto] - self.demands[first]), int(self.bads[upto] - self.bads[first])
 
     def incidents(self, background: float) -> tuple[Incident, ...]:
+        """The day's failures, by start."""
+        found: list[Incident] = []
+        after, off = 0, -1
+        while (on := self._on(background, after, off)) is not None:
+            one, off = self.until_off(*on)
+            found.append(one)
+            after = one.end
+        return tuple(found)
+
+    def _on(self, background: float, after: int, off: int) -> tuple[int, int] | None:
+        """Where the next failure starts, and the minute at which it is seen, by the minutes from `after` on."""
+        upto = self.failing[np.searchsorted(self.failing, off, side="right") :] + 1
         share = max(ON_SHARE, BACKGROUND_FACTOR * background)
-        upto = self.failing + 1
+        usual = max(background, ON_BACKGROUND)
         low = np.full(upto.size, -1, dtype=np.int64)
         for window in reversed(ON_WINDOWS):  # the shortest window that tells is the one that stays
-            since = np.maximum(upto - window, 0)
-            n = self.bads[upto] - self.bads[since]
-            told = (n >= ON_FAILURES) & (n >= share * (self.demands[upto] - self.demands[since]))
+            since = np.maximum(upto - window, after)
+            n, asked = self.bads[upto] - self.bads[since], self.demands[upto] - self.demands[since]
+            told = (n >= ON_FAILURES + np.floor(ON_SPREAD * np.sqrt(usual * asked))) & (n >= share * asked)
             low[told] = since[told]
-        seen, low = self.failing[low >= 0], low[low >= 0]
-        found: list[Incident] = []
-        after, place = 0, 0
-        while place < seen.size:
-            start = int(self.failing[np.searchsorted(self.failing, max(int(low[place]), after))])
-            one, off = self.until_off(start, int(seen[place]))
-            found.append(one)
-            if one.open:
-                break
-            after = one.end
-            place = int(np.searchsorted(seen, off, side="right"))
-        return tuple(found)
+        seen = np.flatnonzero(low >= 0)
+        if not seen.size:
+            return None
+        first = int(seen[0])
+        return int(self.failing[np.searchsorted(self.failing, low[first])]), int(upto[first]) - 1
 
     def until_off(self, start: int, seen: int) -> tuple[Incident, int]:
         """The failure that starts at `start` and is seen at `seen`, and the minute of going off (1,440: not)."""
@@ -162,8 +173,7 @@ class _Minutes:
             if off is None:
                 continue
             minute, low = off
-            edge = max(low, start) + 1
-            failing = self.failing[np.searchsorted(self.failing, start) : np.searchsorted(self.failing, edge)]
+            failing = self.failing[np.searchsorted(self.failing, start) : np.searchsorted(self.failing, low + 1)]
             end = int(failing[-1]) + 1 if failing.size else start
             return Incident(start, end, *self.between(start, end), open=False), minute
         end = max(int(self.asked[-1]) + 1, start)
@@ -173,10 +183,11 @@ class _Minutes:
         """The first of the minutes before `upto` at which the detector goes off, and where the quiet window began."""
         if not upto.size:
             return None
-        low = np.searchsorted(self.demands, self.demands[upto] - OFF_REQUESTS, side="right") - 1
-        low = np.minimum(np.maximum(low, np.maximum(upto - OFF_MINUTES_MOST, 0)), upto - OFF_MINUTES)
-        share = (self.bads[upto] - self.bads[low]) / (self.demands[upto] - self.demands[low])
         severity = (self.bads[upto] - self.bads[start]) / (self.demands[upto] - self.demands[start])
+        needed = np.maximum(OFF_REQUESTS, OFF_FAILURES / np.maximum(severity, OFF_SHARE))
+        low = np.searchsorted(self.demands, self.demands[upto] - needed, side="right") - 1
+        low = np.minimum(np.maximum(low, np.maximum(upto - OFF_MINUTES_MOST, start)), upto - OFF_MINUTES)
+        share = (self.bads[upto] - self.bads[low]) / (self.demands[upto] - self.demands[low])
         off = np.flatnonzero(share < np.maximum(OFF_SHARE, OFF_OF_SEVERITY * severity))
         return (int(upto[off[0]]) - 1, int(low[off[0]])) if off.size else None
 
@@ -185,11 +196,11 @@ class _Minutes:
 class Past:
     """What the digests together say. Times are epoch minutes; -1 stands for none.
 
-    `quiet`: requests and failures outside incidents, over the last `QUIET_DAYS` days. `first`, `last`: the first and
-    the last known minute with a request. `starts`, `durations` (minutes), `severities`: the incidents that have ended,
-    by start. `present`: the failure that goes on as of `last`. `recent`: requests and failures in it of about the last
-    `RECENT` minutes. `quiet_demand`, `quiet_bad`: requests and failures outside incidents, by day, oldest first, the
-    newest day last.
+    `first`, `last`: the first and the last known minute with a request. `starts`, `durations` (minutes), `severities`:
+    the incidents that have ended, by start. `present`: the failure that goes on as of `last`. `recent`: requests and
+    failures of about the last `RECENT` minutes up to `last`, which begin at `recent_since`. `quiet_demand`,
+    `quiet_bad`: requests and failures outside incidents, by day, oldest first, the newest day last. `quiet`: their sums
+    over the last `QUIET_DAYS` days.
     """
 
     first: int
@@ -199,6 +210,7 @@ class Past:
     severities: Floats
     present: Incident | None
     recent: tuple[int, int]
+    recent_since: int
     quiet_demand: Ints
     quiet_bad: Ints
     quiet: tuple[int, int]
@@ -302,7 +314,7 @@ class History:
         ended: list[Incident] = []
         present: Incident | None = None
         if asked.size == 0:
-            return Past(-1, -1, *_columns(ended), present, (0, 0), quiet_demand, quiet_bad, (0, 0))
+            return Past(-1, -1, *_columns(ended), present, (0, 0), -1, quiet_demand, quiet_bad, (0, 0))
         before = 0
         for place in asked.tolist():
             number = int(numbers[place])
@@ -332,16 +344,19 @@ class History:
                     ended.append(moved)
             before = number
         first, last = int(asked[0]), int(asked[-1])
+        recent_since = int(numbers[last]) * DAY + max(int(rows["last"][last]) + 1 - RECENT, 0)
         recent_requests, recent_failures = int(rows["recent_requests"][last]), int(rows["recent_failures"][last])
         if rows["last"][last] < RECENT and last and rows["demand"][last - 1]:
             recent_requests += int(rows["recent_requests"][last - 1])
             recent_failures += int(rows["recent_failures"][last - 1])
+            recent_since = min(recent_since, int(numbers[last - 1]) * DAY + int(rows["last"][last - 1]) + 1 - RECENT)
         return Past(
             int(numbers[first]) * DAY + int(rows["first"][first]),
             int(numbers[last]) * DAY + int(rows["last"][last]),
             *_columns(ended),
             present,
             (recent_requests, recent_failures),
+            recent_since,
             quiet_demand,
             quiet_bad,
             (int(quiet_demand[-QUIET_DAYS:].sum()), int(quiet_bad[-QUIET_DAYS:].sum())),

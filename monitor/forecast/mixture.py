@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from monitor.contract.period import DAY
 from monitor.contract.terms import FULL
-from monitor.forecast.fleet import WEEK, Fleet, Lomax, daily_shares, decayed, decayed_days
+from monitor.forecast.fleet import LAW_LEAST, WEEK, Fleet, daily_shares, decayed, decayed_days
 from monitor.forecast.history import PROFILE_DAYS, Floats, History, Ints
 
 DRAWS = 256
@@ -41,8 +41,7 @@ OWN_INCIDENTS = 10.0
 """A tenant's own n incidents weigh n / (n + this) against the fleet's; its days likewise."""
 OWN_DAYS = 120.0
 SURVIVORS = 8
-LONG_AFTER = Lomax(5.0, 1.2)
-"""The residual life when fewer than `SURVIVORS` incidents have lasted so long."""
+"""With fewer incidents that lasted as long, the law alone tells how long one still lasts."""
 RATE_SHAPE_MOST = 4.0
 BACKGROUND_REQUESTS = 500.0
 BACKGROUND_SPREAD = 0.25
@@ -126,6 +125,7 @@ class _Incidents:
     owner: Ints
     durations: Floats
     severities: Floats
+    hours: Floats
 
     @property
     def counts(self) -> Ints:
@@ -134,12 +134,13 @@ class _Incidents:
 
 @dataclass(slots=True)
 class Facts:
-    """A chunk of tenants as arrays of shape (tenants,). `left`: minutes left. `shares`: see `daily_shares`."""
+    """A chunk of tenants as arrays of shape (tenants,). `left`: minutes left. `clock`: the time of day, 0..1. `shares`: see `daily_shares`."""
 
     seeds: NDArray[np.uint64]
     total: Floats
     bad: Floats
     left: Floats
+    clock: Floats
     days_seen: Floats
     volume: _Volume
     incidents: _Incidents
@@ -148,6 +149,7 @@ class Facts:
     severity: Floats
     failures: Floats
     crowd: Floats
+    pace: Floats
     rate_shape: Floats
     rate_days: Floats
     background: Floats
@@ -185,10 +187,16 @@ def facts_of(months: Sequence[MonthSoFar], histories: Sequence[History], fleet: 
     failures = np.array([p.failures if p else 0 for p in present], dtype=np.float64)
     recent = np.array([p.recent for p in pasts], dtype=np.float64).reshape(size, 2)
     mean = failures / np.maximum(requests, 1)
-    severity = (recent[:, 1] + SEVERITY_REQUESTS * mean) / (recent[:, 0] + SEVERITY_REQUESTS)
+    lately = np.array([p.recent_since for p in pasts], dtype=np.int64)
+    # The last half hour's share, but no minute from before the failure.
+    within = (began <= lately) | ~failing
+    told_requests = np.where(within, recent[:, 0], requests)
+    told_failures = np.where(within, recent[:, 1], failures)
+    severity = (told_failures + SEVERITY_REQUESTS * mean) / (told_requests + SEVERITY_REQUESTS)
     last = np.array([p.last for p in pasts], dtype=np.int64)
-    usual = clock.between(began, np.maximum(last + 1, began)) * ratio
-    crowd = np.clip((requests + CROWD_REQUESTS) / (usual + CROWD_REQUESTS), 0.3, 3.0)
+    usual = clock.between(lately, last + 1) * ratio
+    # The crowd of the last half hour is half gone later on: retries calm down, and who gave up comes back.
+    crowd = np.sqrt(np.clip((recent[:, 0] + CROWD_REQUESTS) / (usual + CROWD_REQUESTS), 0.1, 10.0))
 
     k = np.bincount(incidents.owner, decayed(ages), size) + failing
     mean_rate = (fleet.rate_shape + k) / (fleet.rate_days + decayed_days(days_seen))
@@ -203,6 +211,7 @@ def facts_of(months: Sequence[MonthSoFar], histories: Sequence[History], fleet: 
         total=total,
         bad=bad,
         left=(end - since).astype(np.float64),
+        clock=since % DAY / DAY,
         days_seen=days_seen,
         volume=volume,
         incidents=incidents,
@@ -211,6 +220,7 @@ def facts_of(months: Sequence[MonthSoFar], histories: Sequence[History], fleet: 
         severity=np.where(failing, np.minimum(severity, 1.0), 0.0),
         failures=failures,
         crowd=np.where(failing, crowd, 1.0),
+        pace=_pace(incidents, fleet.lasting.centre),
         rate_shape=rate_shape,
         rate_days=rate_shape / mean_rate,
         background=(quiet[:, 1] + BACKGROUND_REQUESTS * fleet.background) / (quiet[:, 0] + BACKGROUND_REQUESTS),
@@ -229,8 +239,10 @@ def _incidents(histories: Sequence[History]) -> _Incidents:
     owner = np.repeat(np.arange(counts.size), counts)
     durations = np.concatenate([p.durations for p in pasts])
     severities = np.concatenate([p.severities for p in pasts])
+    hours = np.concatenate([p.starts for p in pasts]) % DAY / 60
     order = np.lexsort((durations, owner))
-    return _Incidents(np.concatenate(([0], np.cumsum(counts))), owner, durations[order], severities[order])
+    offsets = np.concatenate(([0], np.cumsum(counts)))
+    return _Incidents(offsets, owner, durations[order], severities[order], hours[order])
 
 
 def _profile(histories: Sequence[History], first: Ints, now: Ints, fleet: Fleet) -> Floats:
@@ -356,30 +368,23 @@ def _normal(uniform: Floats) -> Floats:
     return np.asarray(_NORMAL[(uniform * _CELLS).astype(np.int64)])
 
 
-def _lasting(law: Lomax, age: Floats, u: Floats) -> Floats:
-    """How many minutes more, after `age`."""
-    return np.asarray((age + law.scale) * ((1 - u) ** (-1 / law.k) - 1))
-
-
 def present_failure(facts: Facts, fleet: Fleet, rows: Ints) -> tuple[Floats, Floats]:
     """Failures, and the crowd's extra requests, still to come from the present failure: (rows, DRAWS) each."""
     seeds = facts.seeds[rows]
     u, own = _uniform(seeds, _RESIDUAL), _uniform(seeds, _OWN)
     age = facts.age[rows, None]
-    minutes = np.empty(u.shape)
-    minutes[:, 0::2] = _lasting(fleet.lomax, age, u[:, 0::2])
-    minutes[:, 1::2] = _survivors(
-        fleet.durations, np.zeros(rows.size, np.int64), np.full(rows.size, fleet.durations.size), age, u[:, 1::2]
-    )
     counts = facts.incidents.counts[rows]
+    pace = facts.pace[rows, None]
+    # Half the draws by the fleet's law, at the tenant's pace; half by the incidents that lasted as long, its own or the fleet's.
+    minutes = pace * fleet.lasting.residual(age / pace, u)
+    theirs = _survivors(
+        fleet.durations, np.zeros(rows.size, np.int64), np.full(rows.size, fleet.durations.size), age, u
+    )
+    begin, end = facts.incidents.offsets[rows], facts.incidents.offsets[rows + 1]
     mine = own < (counts / (counts + OWN_INCIDENTS))[:, None]
-    if mine.any():
-        scale, k = _own_laws(facts.incidents)
-        lomax = (age + scale[rows, None]) * ((1 - u[:, 0::2]) ** (-1 / k[rows, None]) - 1)
-        minutes[:, 0::2] = np.where(mine[:, 0::2], lomax, minutes[:, 0::2])
-        begin, end = facts.incidents.offsets[rows], facts.incidents.offsets[rows + 1]
-        lasted = _survivors(facts.incidents.durations, begin, end, age, u[:, 1::2])
-        minutes[:, 1::2] = np.where(mine[:, 1::2], lasted, minutes[:, 1::2])
+    seen = np.where(mine, _survivors(facts.incidents.durations, begin, end, age, u), theirs)
+    seen[:, 0::2] = np.nan
+    minutes = np.where(np.isnan(seen), minutes, seen)
     spread = 0.25 + 0.5 / np.sqrt(1 + facts.failures[rows, None])
     severity = np.minimum(facts.severity[rows, None] * np.exp(spread * _normal(_uniform(seeds, _SEVERITY))), 1.0)
     volume = facts.volume.upto(rows[:, None], minutes)
@@ -388,24 +393,23 @@ def present_failure(facts: Facts, fleet: Fleet, rows: Ints) -> tuple[Floats, Flo
 
 
 def _survivors(durations: Floats, begin: Ints, end: Ints, age: Floats, u: Floats) -> Floats:
-    """Residual lives at `age` (rows, 1), from the longer ones of the ascending durations[begin:end]."""
-    flat = age[:, 0]
-    first = np.array(
-        [b + np.searchsorted(durations[b:e], a, side="right") for b, e, a in zip(begin, end, flat, strict=True)]
-    )
+    """Residual lives at `age` (rows, 1), from the longer ones of the ascending durations[begin:end]; NaN: too few."""
+    bounds = zip(begin.tolist(), end.tolist(), age[:, 0].tolist(), strict=True)
+    first = np.array([b + np.searchsorted(durations[b:e], a, side="right") for b, e, a in bounds], dtype=np.int64)
     left = (end - first)[:, None]
+    if not durations.size:
+        return np.full(u.shape, np.nan)
     place = np.minimum(first[:, None] + (u * left).astype(np.int64), durations.size - 1)
-    return np.where(left >= SURVIVORS, durations[place] - age, _lasting(LONG_AFTER, age, u))
+    return np.where(left >= SURVIVORS, durations[place] - age, np.nan)
 
 
-def _own_laws(incidents: _Incidents) -> tuple[Floats, Floats]:
-    """Lomax scale and k of each tenant's own incidents; any where it has none."""
-    counts = incidents.counts
-    some = np.maximum(counts, 1)
-    middle = np.minimum(incidents.offsets[:-1] + counts // 2, max(incidents.durations.size - 1, 0))
-    scale = np.where(counts > 0, incidents.durations[middle], 1.0)
-    logs = np.bincount(incidents.owner, np.log1p(incidents.durations / scale[incidents.owner]), counts.size)
-    return scale, np.where(counts > 0, some / np.maximum(logs, 1e-9), 1.0)
+def _pace(incidents: _Incidents, centre: float) -> Floats:
+    """How long each tenant's failures last against the fleet's: a factor, near 1 while it has had few."""
+    told = incidents.durations >= LAW_LEAST
+    owner = incidents.owner[told]
+    counts = np.bincount(owner, minlength=incidents.counts.size)
+    off = np.bincount(owner, np.log(incidents.durations[told]) - centre, counts.size)
+    return np.asarray(np.exp(off / (counts + OWN_INCIDENTS)))
 
 
 def _arriving(facts: Facts, fleet: Fleet) -> Floats:
@@ -431,19 +435,26 @@ def _arriving(facts: Facts, fleet: Fleet) -> Floats:
     place = (facts.incidents.offsets[row] + (which * own).astype(np.int64))[mine]
     lasting, severity = fleet.durations[pool], fleet.severities[pool]
     lasting[mine], severity[mine] = facts.incidents.durations[place], facts.incidents.severities[place]
-    start = when * facts.left[row]
+    hour = fleet.hours[pool]
+    hour[mine] = facts.incidents.hours[place]
+    # On any of the days left, at the hour of the day at which that incident started.
+    start = (np.floor(when * days[row]) + (hour / 24 - facts.clock[row]) % 1.0) * DAY
+    start = np.where(start < facts.left[row], start, when * facts.left[row])
     cost = severity * (facts.volume.upto(row, start + lasting) - facts.volume.upto(row, start))
     return np.asarray(np.bincount(flat, cost, counts.size).reshape(counts.shape), dtype=np.float64)
 
 
-def stretches(facts: Facts, fleet: Fleet) -> Floats:
-    """The share of bad requests over past days, as many as are left: (tenants, DRAWS - ARRIVING)."""
+def stretches(facts: Facts, fleet: Fleet, against: float = OWN_DAYS) -> Floats:
+    """The share of bad requests over past days, as many as are left: (tenants, DRAWS - ARRIVING).
+
+    A tenant's own d days weigh d / (d + `against`) against the fleet's.
+    """
     u = _uniform(facts.seeds, _WINDOW)[:, ARRIVING:]
     own = _uniform(facts.seeds, _COUNT)[:, ARRIVING:]
     length = np.maximum(np.ceil(facts.left / DAY), 1).astype(np.int64)[:, None]
     days = facts.share_days[:, None]
     rows = np.arange(days.shape[0])[:, None]
-    mine = own < days / (days + OWN_DAYS)
+    mine = own < days / np.maximum(days + against, 1)
     out = np.broadcast_to(facts.background[:, None], u.shape)
     ends = np.cumsum(fleet.share_days)
     if ends.size and ends[-1]:
