@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def run(settings: Settings, partitions: dict[str, int]) -> None:
     async def _http() -> None:
         await serve(settings.http_host, settings.http_port, app.vitals)
 
+    # A batch makes tens of thousands of short-lived tuples: the default threshold would look for cycles among them all the time.
+    gc.set_threshold(200_000, 50, 100)
     # Faust reads the command line when it runs.
     sys.argv = ["monitor", "worker", "--loglevel", "warning", "--without-web"]
     faust.Worker(app, loglevel="warning", quiet=True).execute_from_commandline()

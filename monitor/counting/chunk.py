@@ -24,6 +24,10 @@ REMEMBERED = 300_000
 """Combinations and endings of times that a `Reader` remembers before it starts afresh."""
 
 
+MINUTE_CHARACTERS = 16
+"""Length of a time like "2026-11-23T10:11", which is what a key holds of one in UTC."""
+
+
 class Cell(NamedTuple):
     """Where a request counts. `minute` is a UTC epoch minute; `code` is "" unless the class is unclassified."""
 
@@ -48,6 +52,8 @@ class Reader:
         self.codes = codes
         self._cells: dict[Key, Cell] = {}
         self._endings: set[str] = set()
+        self._names: set[tuple[str, str]] = set()
+        self._minutes: dict[str | int, int] = {}
 
     def count(self, values: Sequence[bytes | None], now_ms: int) -> tuple[dict[Cell, int], list[Refused]]:
         """Count a batch. `now_ms` (epoch) bounds how far ahead a request's time may be. Returns counts by cell, and the refused."""
@@ -67,20 +73,30 @@ class Reader:
             self._one_by_one(values, requests, keys, doubtful, counts, refused, now_ms)
         return counts, refused
 
-    def _decode(self, values: Sequence[bytes | None], refused: list[Refused]) -> list[Request]:
-        """All requests of the batch; when some are refused, the rest in order (see `_one_by_one` for how they are found again)."""
+    @staticmethod
+    def _decode(values: Sequence[bytes | None], refused: list[Refused]) -> list[Request]:
+        """All requests of the batch that are requests, in order; the others go to `refused`."""
+        requests: list[Request] = []
         try:
-            if max(map(len, values)) <= rq.MAX_BYTES:  # type: ignore[arg-type]  # None raises the TypeError below
-                return list(map(rq.decode, values))  # type: ignore[arg-type]  # likewise
-        except (TypeError, *rq.DECODE_ERRORS):
-            pass
-        requests = []
-        for index, value in enumerate(values):
+            fit = max(map(len, values), default=0) <= rq.MAX_BYTES  # type: ignore[arg-type]  # None raises the TypeError below
+        except TypeError:
+            fit = False
+        # An empty value is refused where it stands, and then read as it is.
+        rest = iter(values if fit else [b"" if v is None or len(v) > rq.MAX_BYTES else v for v in values])
+        while True:
             try:
-                requests.append(rq.read(value))
-            except Rejected as error:
-                refused.append(Refused(index, error))
-        return requests
+                # What was decoded before an error stays in the list, and `rest` stands behind the record at fault.
+                requests.extend(map(rq.decode, rest))  # type: ignore[arg-type]  # no None is left
+            except rq.DECODE_ERRORS:
+                place = len(requests) + len(refused)
+                try:
+                    rq.read(values[place])
+                except Rejected as error:
+                    refused.append(Refused(place, error))
+                else:
+                    raise AssertionError(f"record {place} of the batch was refused and then was not") from None
+            else:
+                return requests
 
     def _keys(self, requests: list[Request]) -> list[Key]:
         try:
@@ -107,19 +123,19 @@ class Reader:
     def _learn(self, key: Key, now_ms: int) -> Cell | None:
         """The cell of a combination; None when it is wrong or when its minute is not wholly in bounds."""
         tenant, time, portal, outcome, fault, code = key
+        minute = self._minutes.get(time)
         try:
-            rq.check_names(tenant, portal, code)
-            if isinstance(time, int):
-                minute = rq.minute(time * 60_000 + 59_999, now_ms)
-            elif len(time) == 16:
-                minute = rq.minute(time + ":59.999Z", now_ms)
-            else:
-                minute = rq.minute(time, now_ms)
+            if (tenant, portal) not in self._names or code is not None:
+                rq.check_names(tenant, portal, code)
+                self._names.add((tenant, portal))
+            if minute is None:
+                minute = self._minutes[time] = _whole_minute(time, now_ms)
         except Rejected:
             return None
         cell = _cell(tenant, portal, minute, outcome, fault, code, self.codes)
         if len(self._cells) > REMEMBERED:
-            self._cells.clear()
+            for memory in (self._cells, self._names, self._minutes):
+                memory.clear()
         self._cells[key] = cell
         return cell
 
@@ -145,6 +161,13 @@ class Reader:
                 refused.append(Refused(index, error))
             else:
                 counts[cell] = counts.get(cell, 0) + 1
+
+
+def _whole_minute(time: str | int, now_ms: int) -> int:
+    """The minute of a key's time, when all of it is in bounds; raises Rejected."""
+    if isinstance(time, int):
+        return rq.minute(time * 60_000 + 59_999, now_ms)
+    return rq.minute(time + ":59.999Z" if len(time) == MINUTE_CHARACTERS else time, now_ms)
 
 
 def _cell(

@@ -45,7 +45,9 @@ FLEET_EVERY = 60
 """Minutes between poolings of what tenants have in common."""
 FORECAST_EVERY = 5
 """Minutes between forecasts of a tenant that is in no trouble; one in trouble gets one at each tick."""
-CAUGHT_UP_MS = 120_000
+MOST_AT_EACH_TICK = 100
+"""With more tenants in trouble than this, each is evaluated once a minute, like the others."""
+CAUGHT_UP_MS = 30_000
 """Verdicts wait while the sources are read this far behind the clock."""
 KEPT_DAYS = 120
 """Days of minutes kept in the table."""
@@ -228,13 +230,16 @@ class Engine:
     def _evaluate(self, tick: int, *, everyone: bool) -> None:
         minute = self.clock_ms // 60_000
         upto = minute + 1  # the present minute counts as far as it has come
+        troubled = {name for name, tenant in self.tenants.items() if self._in_trouble(tenant)}
+        if len(troubled) > MOST_AT_EACH_TICK:
+            troubled.clear()
         due = [
             tenant
             for tenant in self.tenants.values()
             if everyone
             or tenant.forecast is None
-            or (crc32(tenant.name.encode()) + tick) % TICKS_A_MINUTE == 0
-            or self._in_trouble(tenant)
+            or tenant.name in troubled
+            or (_hash(tenant) + tick) % TICKS_A_MINUTE == 0
         ]
         for tenant in due:
             self._enter_period(tenant, minute)
@@ -245,7 +250,7 @@ class Engine:
             for tenant in due
             if tenant.forecast is None
             or self._in_trouble(tenant)
-            or (crc32(tenant.name.encode()) // TICKS_A_MINUTE + minute) % FORECAST_EVERY == 0
+            or (_hash(tenant) // TICKS_A_MINUTE + minute) % FORECAST_EVERY == 0
         ]
         self._project(forecast_due, upto)
         for tenant in forecast_due:
@@ -445,6 +450,11 @@ class Engine:
                 day = tenant.day(number, self.table)
                 for portal, minute, row in day.rows() if day else ():
                     yield tenant.name, portal, minute, row
+
+
+def _hash(tenant: Tenant) -> int:
+    """Spreads tenants over the ticks of a minute, alike in every worker."""
+    return crc32(tenant.name.encode())
 
 
 def _good_bad(rows: Iterable[Row]) -> tuple[int, int]:

@@ -36,10 +36,16 @@ from monitor.stream.transport import READ_MARK, FencedError, Transport, deliver_
 
 CELLS_A_CHUNK = 40_000
 """Distinct cells at which a chunk is flushed early: it bounds a frame's size."""
+BACKLOG_RECORDS = 100_000
 HEARTBEAT_SECONDS = 3.0
 """An idle source says so this often, so that the engine's clock goes on."""
 STATUS_SECONDS = 0.5
-STATUSES_A_TURN = 1000
+STATUSES_A_TURN = 500
+"""Statuses sent each `STATUS_SECONDS` by a worker, shared by its partitions; a tenth of it while there is a backlog."""
+BACKLOG_SECONDS = 4.0
+"""While there is a backlog, chunks hold this much: more counts for each cell, and fewer frames."""
+URGENT_SECONDS = 5.0
+"""Announcements wait at most this long for a checkpoint."""
 DURABLE_SECONDS = 25.0
 STOP_SECONDS = 15.0
 
@@ -136,6 +142,7 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         """Refused records on their way; durable before the offsets behind them are committed."""
         self.committed_horizon: dict[int, int] = {}
         self.stopping = False
+        self.flushed_at = 0.0
         self._places: dict[str, int] = {}
 
     def _new_transport(self) -> Transport:
@@ -191,6 +198,11 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
             self.committed_horizon[tp.partition] = horizon
         self.room.set()
         self.vitals.ready = True
+
+    @property
+    def backlog(self) -> bool:
+        """Whether so much waits in the sources that throughput comes before freshness."""
+        return sum(self.vitals.source_lag.values()) > BACKLOG_RECORDS
 
     # -- placing and sending
 
@@ -292,6 +304,9 @@ async def flush(app: App, *, final: bool = False) -> None:
         generation = app.generation
         if generation is None:
             return
+        if app.backlog and app.room.is_set() and not final and time.monotonic() - app.flushed_at < BACKLOG_SECONDS:
+            return
+        app.flushed_at = time.monotonic()
         at = now_ms()
         futures, app.rejections = app.rejections, []
         commits: dict[TP, tuple[int, str]] = {}
@@ -419,8 +434,9 @@ async def _outdated(app: App, partition: int, one: Checkpoint, mark: bytes) -> l
 async def announce(app: App) -> None:
     """Send the statuses of tenants that have changed, a batch for each partition."""
     async with app.checkpoint_lock:
+        turn = STATUSES_A_TURN // (10 if app.backlog else 1) // max(1, len(app.engines))
         for partition, engine in app.engines.items():
-            records = [app.outlets.status(record) for _, record in engine.statuses(STATUSES_A_TURN)]
+            records = [app.outlets.status(record) for _, record in engine.statuses(max(1, turn))]
             while records:
                 records = await _send_batch(app, app.status_name, partition, records)
 
@@ -549,11 +565,11 @@ async def _every(app: App, seconds: float, act: Callable[[], Awaitable[None]], w
 
 
 async def _checkpoints(app: App, seconds: float) -> None:
-    """A checkpoint every so often, and within a second when something waits to be announced."""
-    following = time.monotonic() + seconds
+    """A checkpoint every so often, and sooner when something waits to be announced."""
+    last = time.monotonic() - seconds
     while not (app.should_stop or app.stopping):
         await asyncio.sleep(min(1.0, seconds))
-        urgent = any(engine.urgent for engine in app.engines.values())
-        if not app.stopping and (urgent or time.monotonic() >= following):
-            following = time.monotonic() + seconds
+        urgent = any(engine.urgent for engine in app.engines.values()) and not app.backlog
+        if not app.stopping and time.monotonic() - last >= (min(URGENT_SECONDS, seconds) if urgent else seconds):
+            last = time.monotonic()
             await checkpoint(app)

@@ -22,7 +22,9 @@ FIRST_SEED = int(os.environ.get("SIMULATION_SEED", "1"))
 
 
 @pytest.mark.parametrize("block", range(10))
-def test_every_schedule_of_crashes_sleepers_resets_and_compactions_counts_exactly_and_without_gaps(block: int, capsys) -> None:
+def test_every_schedule_of_crashes_sleepers_resets_and_compactions_counts_exactly_and_without_gaps(
+    block: int, capsys
+) -> None:
     faults: Counter[str] = Counter()
     requests = ignored = dropped = 0
     each = SCHEDULES // 10
@@ -42,7 +44,9 @@ def test_every_schedule_of_crashes_sleepers_resets_and_compactions_counts_exactl
     with capsys.disabled():
         print(f"\n  seeds {FIRST_SEED + block * each} to {FIRST_SEED + (block + 1) * each - 1}: {requests} requests exact; {dict(faults)}, "
               f"frames ignored {ignored}, dropped {dropped}")  # fmt: skip
-    assert faults["fenced"] and faults["resets"] and faults["rebalances"], "the schedules must contain what they are about"
+    assert faults["fenced"] and faults["resets"] and faults["rebalances"], (
+        "the schedules must contain what they are about"
+    )
 
 
 def test_offsets_that_an_operator_skips_are_a_gap_and_all_others_count() -> None:

@@ -151,7 +151,10 @@ class Worker:
         start = world.committed[p]
         if not world.marked[p]:
             seen = [
-                frames.decode(data) for q in range(world.journals) for at, data in world.journal[q] if at >= world.position[q][0]
+                frames.decode(data)
+                for q in range(world.journals)
+                for at, data in world.journal[q]
+                if at >= world.position[q][0]
             ]
             start = resume(start, (TOPIC, p), seen)
             world.committed[p], world.marked[p] = start, True
@@ -178,7 +181,12 @@ class Worker:
         if p in self.sending or self.chunks[p].empty:
             return
         taken = self.chunks[p].take()
-        made = taken.frames(lambda name: TENANTS.index(name) % self.world.journals, self.world.journals, self.world.clock_ms, self.complete_ms)
+        made = taken.frames(
+            lambda name: TENANTS.index(name) % self.world.journals,
+            self.world.journals,
+            self.world.clock_ms,
+            self.complete_ms,
+        )
         self.sending[p] = (taken, [(q, frames.encode(f)) for q, f in enumerate(made)])
 
     def send(self, p: int) -> None:
@@ -221,7 +229,9 @@ class Worker:
         if q in self.writing or self.engines[q].stamp < 0:
             return
         made = self.engines[q].checkpoint()
-        steps: list[tuple[str, tuple]] = [("record", (key, made.horizon, value)) for key, value in made.accounts.items()]
+        steps: list[tuple[str, tuple]] = [
+            ("record", (key, made.horizon, value)) for key, value in made.accounts.items()
+        ]
         rest: list[tuple[str, tuple]] = [("record", (key, made.horizon, value)) for key, value in made.days.items()]
         rest += [("announce", (a.id, a.data)) for a in made.announcements]
         self.world.random.shuffle(rest)
@@ -242,7 +252,9 @@ class Worker:
             self.world.breaches.append(what)
         elif kind == "outdated":
             (key,) = what
-            for generation in {g for k, g, _, v in log if k == key and g != mark and v is not None and int(g) < self.generation}:
+            for generation in {
+                g for k, g, _, v in log if k == key and g != mark and v is not None and int(g) < self.generation
+            }:
                 log.append((key, generation, None, None))
         else:
             if self.generation != self.world.generation:
@@ -263,7 +275,9 @@ class Worker:
             r.choice((self.read, self.take, self.send, self.send, self.send, self.say_idle))(p)
         elif self.engines:
             q = r.choice(list(self.engines))
-            act = r.choice((self.assess, self.assess, self.assess, self.begin_checkpoint, self.write, self.write, self.write))
+            act = r.choice(
+                (self.assess, self.assess, self.assess, self.begin_checkpoint, self.write, self.write, self.write)
+            )
             act(q)
 
 
