@@ -6,7 +6,7 @@ minute are simulated on top of either. A tenant's months run from that of its fi
 first month of all teaches only, when there are more.
 
 `--json` prints one object. Scores are at the 99 % threshold where no threshold is named; "random" is at random times
-(one in each quarter of a month), "incident" at a random time of each true failure.
+(one in each quarter of a month), "incident" at random ages of each true failure while it lasts.
 
 - `tenant_months`, `tenants`, `base_rate` {threshold: share of months missed}, `looks` {random, incident}, `seed`
 - `brier`, `log_loss` {threshold: {random, incident}}; `brier_interval` {random, incident}: 90 %, by drawing tenants
@@ -52,7 +52,7 @@ CSV_WORLD = World("csv", retry=0.0, give_up=0.0, recovers=0.0)
 """How requests come where only failures are known: nothing that the file does not say happens in a failure."""
 
 
-class BadCsv(ValueError):  # noqa: N818  # it names the fault, not the failure of a program
+class BadCsv(ValueError):
     """Files of failures that cannot be used; the message has a line for each fault."""
 
 
@@ -76,7 +76,7 @@ def backtest(
     try:
         populations = populations_of(tenant_months, seed) if synthetic else [from_csv(files or [], seed)]
     except (BadCsv, OSError) as fault:
-        errors.print(str(fault), style="red", markup=False, highlight=False)
+        errors.print(str(fault), style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     trails: list[Trail] = []
     spent = Spent()

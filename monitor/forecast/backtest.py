@@ -22,8 +22,11 @@ from monitor.forecast.mixture import Forecast, MonthSoFar, forecast
 THRESHOLDS = (9900, 9500, 9000)
 RANDOM_TIMES = 4
 """Random times a month: one in each quarter of it."""
-INCIDENT_TIMES = 8
-"""Most failures of a month that are looked at, each at one random time."""
+INCIDENT_AGE = 15.0
+"""Each failure is looked at by chance at a rate of 1 / (age + this) a minute, while it lasts.
+
+That rate knows nothing of the end. A random moment between start and end would: given its age, it is likelier to lie in a short failure.
+"""
 LOOK_EVERY = 720
 """Minutes between looks when nothing fails."""
 BATCH = 512
@@ -159,8 +162,10 @@ def _times(trail: Trail, rng: np.random.Generator) -> list[tuple[int, str]]:
     times += [(minute, "path") for minute in range(start + LOOK_EVERY, end, LOOK_EVERY)]
     mine = [(max(o.start, start), min(o.end, end)) for o in trail.outages]
     mine = [(first, upto) for first, upto in mine if first < upto]
-    chosen = rng.permutation(len(mine))[:INCIDENT_TIMES].tolist()
-    times += [(mine[i][0] + int(rng.random() * (mine[i][1] - mine[i][0])), "incident") for i in sorted(chosen)]
+    for one in trail.outages:
+        ages = INCIDENT_AGE * np.expm1(np.cumsum(rng.exponential(1.0, 32)))
+        minutes = one.start + ages[ages < one.end - one.start].astype(np.int64)
+        times += [(minute, "incident") for minute in minutes[(minutes >= start) & (minutes < end)].tolist()]
     paths = set()
     for first, upto in mine:
         ages = np.concatenate([np.arange(5, 180, 5), np.arange(180, 720, 15), np.arange(720, 90 * DAY, 60)])

@@ -63,11 +63,11 @@ class Lasting:
 class Fleet:
     """Pooled statistics.
 
-    `shape`: (168,) demand by hour of the week, mean 1. `durations` (minutes, ascending), `severities` and `hours` (of the UTC day, when they started): the pooled
-    incidents, as pairs. `lasting`: how long one still lasts. `rate_shape`, `rate_days`: a tenant's incidents a day are Gamma(shape,
-    days). `background`: share of requests that fail outside incidents; `daily_variance`: of a day's background relative
-    to its mean, squared, beyond Poisson's. `shares`: (tenants, KEPT) cumulated daily shares of bad requests,
-    `share_days` the days each has.
+    `shape`: (168,) demand by hour of the week, mean 1. `durations` (minutes, ascending), `severities` and `hours` (of the
+    UTC day, when they started): the pooled incidents. `lasting`: how long one still lasts. `rate_shape`, `rate_days`: a
+    tenant's incidents a day are Gamma(shape, days). `background`: share of requests that fail outside incidents;
+    `daily_variance`: of a day's background relative to its mean, squared, beyond Poisson's. `shares`: (tenants,
+    KEPT + 1) cumulated daily shares of bad requests, `share_days` the days each has.
     """
 
     shape: Floats

@@ -143,7 +143,9 @@ def test_silent_days_are_days_without_demand():
     history, month = History(), FIRST * DAY
     for place in range(28):
         history.replace_day(FIRST + place, *steady(1))
-    before = forecast([MonthSoFar("a", month, month + 60 * DAY, month + 28 * DAY, 28 * DAY, 0)], [history], Fleet.of([]))
+    before = forecast(
+        [MonthSoFar("a", month, month + 60 * DAY, month + 28 * DAY, 28 * DAY, 0)], [history], Fleet.of([])
+    )
     history.close(month + 42 * DAY)
     after = forecast([MonthSoFar("a", month, month + 60 * DAY, month + 42 * DAY, 28 * DAY, 0)], [history], Fleet.of([]))
     assert before[0].expected_requests == pytest.approx(60 * DAY, rel=0.02)
