@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.prometheus.rule import Alert, by_tenant, counted, enough, not_in_maintenance
+from deploy.prometheus.rule import Alert, by_tenant, counted, enough, failing, not_in_maintenance
 from deploy.prometheus.verdicts import THRESHOLDS
-from monitor.outlets.families import AVAILABILITY, REQUESTS, WINDOW_REQUESTS
+from monitor.outlets.families import REQUESTS, WINDOW_REQUESTS
 
 MOST = 0.8
 """The largest failing share, 0 to 1, that a rule waits for."""
@@ -50,13 +50,14 @@ def alerts() -> list[Alert]:
 
 def _burn(burn: Burn, threshold: str) -> Alert:
     least = share(burn, threshold)
-    failing = {w: f"{by_tenant(f'1 - {AVAILABILITY(window=w)}')} >= {least}" for w in (burn.long, burn.short)}
+    times = f"{least / (100 - int(threshold)) * 100:.3g}"
+    beyond = "more than" if times == "1" else f"over {times} times what"
     return Alert(
         burn.name,
         burn.severity,
-        f"{failing[burn.long]}\nand on (tenant) {failing[burn.short]}\n{enough(burn.long)}\n{not_in_maintenance()}",
+        f"{failing(burn.long)} >= {least}\nand on (tenant) {failing(burn.short)} >= {least}\n{enough(burn.long)}\n{not_in_maintenance()}",
         f"{{{{ $labels.tenant }}}}: {{{{ $value | humanizePercentage }}}} of requests failed in {burn.long}, "
-        f"{least / (100 - int(threshold)) * 100:.3g} times what {threshold} % allows",
+        f"{beyond} {threshold} % allows",
         f"{counted(burn.long)} failed in {burn.long}, {counted(burn.short)} in the last {burn.short}.",
         threshold=threshold,
     )
@@ -64,17 +65,16 @@ def _burn(burn: Burn, threshold: str) -> Alert:
 
 def failing_tenants() -> str:
     """One series for each tenant that fails now."""
-    failing = by_tenant("1 - " + AVAILABILITY(window="5m"))
-    return f"{failing} > {FAILING} {not_in_maintenance()}"
+    return f"{failing('5m')} > {FAILING} {not_in_maintenance()}"
 
 
 def _platform() -> Alert:
-    failing = f"count({failing_tenants()})"
+    many = f"count({failing_tenants()})"
     with_demand = f"count({by_tenant(WINDOW_REQUESTS(window='5m'))} > 0 {not_in_maintenance()})"
     return Alert(
         "PlatformOutage",
         "page",
-        f"{failing} >= 5\nand {failing} / {with_demand} >= 0.3",
+        f"{many} >= 5\nand {many} / {with_demand} >= 0.3",
         "{{ $value }} tenants are failing at once",
         "More than 5 % of requests failed in the last 5 minutes at each: 30 % or more of the tenants with demand. "
         "Look for one common cause. Pages of single tenants are held back meanwhile.",

@@ -65,6 +65,11 @@ def by_tenant(selector: str) -> str:
     return f"max by (tenant) ({selector})"
 
 
+def failing(window: str) -> str:
+    """The failing share, 0 to 1, by tenant: from the counts, since 1 - 0.95 is more than 0.05 in floats. NaN without demand."""
+    return by_tenant(f"{WINDOW_FAILURES(window=window)} / {WINDOW_REQUESTS(window=window)}")
+
+
 def enough(window: str) -> str:
     """The least demand in a window on which anybody is told anything: 100 requests, 10 of them failed."""
     return (

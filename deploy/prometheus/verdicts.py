@@ -106,7 +106,7 @@ def _maintenance() -> Alert:
         "inform",
         f"{by_tenant(str(MAINTENANCE))} == 1",
         "{{ $labels.tenant }} is in approved maintenance",
-        "An approved exclusion runs. Its minutes count on neither side, and its alerts are quiet until then.",
+        "An approved exclusion runs. Its minutes count on neither side, and its other alerts are silent.",
         wait="",
         hold="",
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from deploy.prometheus.generate import INTERVAL, RULES
+from deploy.prometheus.generate import GROUPS, INTERVAL, RULES
 
 WORKER = 'instance="a:1",job="monitor"'
 
@@ -44,6 +44,7 @@ def series(name: str, values: str, worker: str = WORKER, **labels: str) -> dict[
 
 def judge(case: Case, folder: Path) -> None:
     """Run promtool over one case; AssertionError with its report when anything differs."""
+    group = next(name for name, rules in GROUPS.items() if case.alert in {rule.name for rule in rules})
     checks = [
         {
             "eval_time": at,
@@ -63,7 +64,7 @@ def judge(case: Case, folder: Path) -> None:
         for at, expected in case.at.items()
     ]
     test = {
-        "rule_files": [str(path) for path in sorted(RULES.glob("*.yaml"))],
+        "rule_files": [str(RULES / f"{group}.yaml")],
         "evaluation_interval": INTERVAL,
         "tests": [
             {
