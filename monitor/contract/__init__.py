@@ -1,1 +1,1 @@
-"""(see .github/CONTRIBUTING.md)"""
+"""The promise as pure values: terms, periods, bands, exclusions, credits, statements, support clocks."""
