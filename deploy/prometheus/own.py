@@ -106,7 +106,7 @@ def _lossy() -> list[Alert]:
             f"{grown(str(GAPS), '1h')} > 0",
             "Records of a source were skipped and are in no count",
             "Offsets were passed that nobody counted: a reset by hand, or records that expired before they were read. "
-            "The statements show the minutes as unmeasured. While Kafka still has the records, they can be counted.",
+            "The statements show the minutes as unmeasured. While Kafka still holds the records, they show what is missing.",
             wait="",
             hold="",
         ),

@@ -63,7 +63,7 @@ GAP = Seen(
     {"severity": "page"},
     "Records of a source were skipped and are in no count",
     "Offsets were passed that nobody counted: a reset by hand, or records that expired before they were read. "
-    "The statements show the minutes as unmeasured. While Kafka still has the records, they can be counted.",
+    "The statements show the minutes as unmeasured. While Kafka still holds the records, they show what is missing.",
 )
 
 
