@@ -19,7 +19,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-COMMANDS = {"worker": "worker:worker", "load": "load:load"}
+COMMANDS = {
+    "demo": "demo:demo",
+    "worker": "worker:worker",
+    "load": "load:load",
+    "ship": "ship:ship",
+    "top": "top:top",
+    "status": "top:status",
+    "check": "check:check",
+    "judge": "judge:judge",
+    "backtest": "backtest:backtest",
+}
 GROUPS = {"topics": "topics", "local": "local", "support": "support"}
 
 
