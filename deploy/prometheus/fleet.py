@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from deploy.prometheus.incidents import failing_tenants
-from deploy.prometheus.rule import Record, by_tenant
+from deploy.prometheus.rule import Record
 from monitor.outlets.families import (
     BAND,
     BREACH_PROBABILITY,
     COMPLETE,
     COUNTED,
-    REQUESTS,
     SOURCE_LAG,
     WINDOW_FAILURES,
     WINDOW_REQUESTS,
@@ -17,25 +16,18 @@ from monitor.outlets.families import (
 
 
 def records() -> list[Record]:
-    """Counts of tenants, then of requests, then the monitor's own speed."""
-    requests, failures = (
-        f"sum by (window) (max by (tenant, window) ({family}))" for family in (WINDOW_REQUESTS, WINDOW_FAILURES)
-    )
+    """Counts of tenants, then of requests, then the monitor's own speed. While partitions move a tenant may count twice."""
     return [
-        Record("fleet:sla_tenants:count", f"count({by_tenant(str(BAND))})"),
-        Record("band:sla_tenants:count", f'count_values("band", {by_tenant(str(BAND))})'),
+        Record("fleet:sla_tenants:count", f"count({BAND})"),
+        Record("band:sla_tenants:count", f'count_values("band", {BAND})'),
         Record("fleet:sla_tenants_failing:count", f"count({failing_tenants()}) or vector(0)"),
-        Record(
-            "threshold:sla_breaches_expected:sum",
-            f"sum by (threshold) (max by (tenant, threshold) ({BREACH_PROBABILITY}))",
-        ),
-        Record("window:sla_window_requests:sum", requests),
-        Record("window:sla_window_failures:sum", failures),
+        Record("threshold:sla_breaches_expected:sum", f"sum by (threshold) ({BREACH_PROBABILITY})"),
+        Record("window:sla_window_requests:sum", f"sum by (window) ({WINDOW_REQUESTS})"),
+        Record("window:sla_window_failures:sum", f"sum by (window) ({WINDOW_FAILURES})"),
         Record(
             "window:sla_availability:ratio",
             "1 - window:sla_window_failures:sum / (window:sla_window_requests:sum > 0)",
         ),
-        Record("class:sla_requests:rate5m", f"sum by (class) (rate({REQUESTS}[5m]))"),
         Record("topic:monitor_requests_counted:rate1m", f"sum by (topic) (rate({COUNTED}[1m]))"),
         Record("topic:monitor_source_lag_records:sum", f"sum by (topic) ({SOURCE_LAG})"),
         Record("fleet:monitor_complete_age_seconds:max", f"time() - min(max by (partition) ({COMPLETE}))"),

@@ -19,7 +19,7 @@ INTERVAL = "5s"
 
 GROUPS: dict[str, Sequence[Alert | Record]] = {
     "verdicts": verdicts.rules(),
-    "incidents": incidents.alerts(),
+    "incidents": incidents.rules(),
     "monitor": own.alerts(),
     "fleet": fleet.records(),
 }

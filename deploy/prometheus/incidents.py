@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.prometheus.rule import Alert, by_tenant, counted, enough, failing, not_in_maintenance
+from deploy.prometheus.rule import LEAST_FAILURES, LEAST_REQUESTS, Alert, Record, counted, in_maintenance
 from deploy.prometheus.verdicts import THRESHOLDS
-from monitor.outlets.families import REQUESTS, WINDOW_REQUESTS
+from monitor.outlets.families import REQUESTS, WINDOW_FAILURES, WINDOW_REQUESTS
 
 MOST = 0.8
 """The largest failing share, 0 to 1, that a rule waits for."""
@@ -43,9 +43,39 @@ def share(burn: Burn, threshold: str) -> float:
     return round(min(burn.factor * (100 - int(threshold)) / 100, MOST), 4)
 
 
-def alerts() -> list[Alert]:
-    """One rule for each burn and threshold, the platform's, and the one on requests that nobody could class."""
-    return [_burn(burn, threshold) for burn in BURNS for threshold in THRESHOLDS] + [_platform(), _unclassified()]
+LONG = "tenant_window:sla_failing_long:ratio"
+SHORT = "tenant_window:sla_failing_short:ratio"
+
+
+def rules() -> list[Alert | Record]:
+    """The shares, one alert for each burn and threshold, the platform's, and the one on what nobody could class."""
+    burns = [_burn(burn, threshold) for burn in BURNS for threshold in THRESHOLDS]
+    return [*_records(), *burns, _platform(), _unclassified()]
+
+
+def _records() -> list[Record]:
+    """The failing shares, 0 to 1, that some alert could fire on, so that each alert reads those few and not every tenant's.
+
+    They come from the counts, since 1 - 0.95 is more than 0.05 in floats.
+    """
+    least = min(share(burn, threshold) for burn in BURNS for threshold in THRESHOLDS)
+    long, short = (
+        "~" + "|".join(dict.fromkeys(windows)) for windows in zip(*((b.long, b.short) for b in BURNS), strict=True)
+    )
+    return [
+        Record(
+            LONG,
+            f"max by (tenant, window) (\n"
+            f"  ({WINDOW_FAILURES(window=long)} >= {LEAST_FAILURES}) / ({WINDOW_REQUESTS(window=long)} >= {LEAST_REQUESTS})"
+            f" >= {least}\n)\nunless on (tenant) {in_maintenance()}",
+        ),
+        Record(
+            SHORT,
+            f"max by (tenant, window) (\n"
+            f"  ({WINDOW_FAILURES(window=short)} > 0) / {WINDOW_REQUESTS(window=short)} >= {least}\n)\n"
+            f"unless on (tenant) {in_maintenance()}",
+        ),
+    ]
 
 
 def _burn(burn: Burn, threshold: str) -> Alert:
@@ -55,7 +85,8 @@ def _burn(burn: Burn, threshold: str) -> Alert:
     return Alert(
         burn.name,
         burn.severity,
-        f"{failing(burn.long)} >= {least}\nand on (tenant) {failing(burn.short)} >= {least}\n{enough(burn.long)}\n{not_in_maintenance()}",
+        f'max by (tenant) ({LONG}{{window="{burn.long}"}} >= {least})\n'
+        f'and on (tenant) {SHORT}{{window="{burn.short}"}} >= {least}',
         f"{{{{ $labels.tenant }}}}: {{{{ $value | humanizePercentage }}}} of requests failed in {burn.long}, "
         f"{beyond} {threshold} % allows",
         f"{counted(burn.long)} failed in {burn.long}, {counted(burn.short)} in the last {burn.short}.",
@@ -65,12 +96,13 @@ def _burn(burn: Burn, threshold: str) -> Alert:
 
 def failing_tenants() -> str:
     """One series for each tenant that fails now."""
-    return f"{failing('5m')} > {FAILING} {not_in_maintenance()}"
+    return f'{SHORT}{{window="5m"}} > {FAILING}'
 
 
 def _platform() -> Alert:
     many = f"count({failing_tenants()})"
-    with_demand = f"count({by_tenant(WINDOW_REQUESTS(window='5m'))} > 0 {not_in_maintenance()})"
+    demand = f"{WINDOW_REQUESTS(window='5m')} > 0 unless on (tenant) {in_maintenance()}"
+    with_demand = f"count(count by (tenant) ({demand}))"
     return Alert(
         "PlatformOutage",
         "page",
@@ -82,12 +114,12 @@ def _platform() -> Alert:
 
 
 def _unclassified() -> Alert:
-    unclassified = f"sum by (tenant) ({REQUESTS(class_='unclassified')})"
-    counted_ = f"sum by (tenant) ({REQUESTS(class_='!excluded')})"
+    unclassified = f"sum by (tenant) ({REQUESTS(class_='unclassified')}) >= {LEAST_FAILURES}"
+    month = f"max by (tenant) ({WINDOW_REQUESTS(window='month')})"
     return Alert(
         "UnclassifiedRequests",
         "inform",
-        f"{unclassified} / {counted_} >= 0.001\nand {unclassified} >= 10",
+        f"({unclassified}) / {month} >= 0.001",
         "{{ $labels.tenant }}: nobody can tell whose fault {{ $value | humanizePercentage }} of requests were",
         "They count as the provider's failures until somebody decides, by code. "
         "From 0.1 % they use a tenth of what 99 % allows.",

@@ -60,27 +60,13 @@ def kebab(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
 
 
-def by_tenant(selector: str) -> str:
-    """One series for each tenant: while partitions move, two workers may show it for one scrape."""
-    return f"max by (tenant) ({selector})"
+LEAST_REQUESTS, LEAST_FAILURES = 100, 10
+"""The least in a window on which anybody is told anything about a tenant."""
 
 
-def failing(window: str) -> str:
-    """The failing share, 0 to 1, by tenant: from the counts, since 1 - 0.95 is more than 0.05 in floats. NaN without demand."""
-    return by_tenant(f"{WINDOW_FAILURES(window=window)} / {WINDOW_REQUESTS(window=window)}")
-
-
-def enough(window: str) -> str:
-    """The least demand in a window on which anybody is told anything: 100 requests, 10 of them failed."""
-    return (
-        f"and on (tenant) {by_tenant(WINDOW_REQUESTS(window=window))} >= 100\n"
-        f"and on (tenant) {by_tenant(WINDOW_FAILURES(window=window))} >= 10"
-    )
-
-
-def not_in_maintenance() -> str:
-    """Leaves out tenants with a running approved exclusion."""
-    return f"unless on (tenant) {by_tenant(str(MAINTENANCE))} == 1"
+def in_maintenance() -> str:
+    """Tenants with a running approved exclusion."""
+    return f"{MAINTENANCE} == 1"
 
 
 def grown(counter: str, window: str, by: str = "") -> str:

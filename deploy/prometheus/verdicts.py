@@ -9,8 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.prometheus.rule import Alert, Record, by_tenant, counted, enough, looked_up
-from monitor.outlets.families import BREACH_PROBABILITY, BREACHED, MAINTENANCE, POINT_OF_NO_RETURN, PROJECTED
+from deploy.prometheus.rule import LEAST_FAILURES, LEAST_REQUESTS, Alert, Record, counted, in_maintenance, looked_up
+from monitor.outlets.families import (
+    BREACH_PROBABILITY,
+    BREACHED,
+    POINT_OF_NO_RETURN,
+    PROJECTED,
+    WINDOW_FAILURES,
+    WINDOW_REQUESTS,
+)
 
 THRESHOLDS = ("99", "95", "90")
 """In percent: a missed month costs more days of credit at each."""
@@ -48,10 +55,16 @@ def rules() -> list[Alert | Record]:
 
 
 def _records() -> list[Record]:
+    """Only what some level could keep, and one series where two workers show a tenant while partitions move."""
+    least = min(level.stays for level in LEVELS)
     probability = BREACH_PROBABILITY(threshold="~" + "|".join(THRESHOLDS))
+    enough = (
+        f"and on (tenant) {WINDOW_REQUESTS(window='month')} >= {LEAST_REQUESTS}\n"
+        f"and on (tenant) {WINDOW_FAILURES(window='month')} >= {LEAST_FAILURES}"
+    )
     remembered = f"last_over_time({JUDGED}[{REMEMBERED}]) unless on (tenant, threshold) {BREACH_PROBABILITY}"
     return [
-        Record(JUDGED, f"max by (tenant, threshold) ({probability})\n{enough('month')}"),
+        Record(JUDGED, f"max by (tenant, threshold) ({probability} > {least})\n{enough}"),
         Record(HELD, f"{JUDGED}\nor ({remembered})"),
     ]
 
@@ -104,7 +117,7 @@ def _maintenance() -> Alert:
     return Alert(
         "MaintenanceRunning",
         "inform",
-        f"{by_tenant(str(MAINTENANCE))} == 1",
+        f"max by (tenant) ({in_maintenance()})",
         "{{ $labels.tenant }} is in approved maintenance",
         "An approved exclusion runs. Its minutes count on neither side, and its other alerts are silent.",
         wait="",
