@@ -6,7 +6,8 @@ minute are simulated on top of either. A tenant's months run from that of its fi
 first month of all teaches only, when there are more.
 
 `--json` prints one object. Scores are at the 99 % threshold where no threshold is named; "random" is at random times
-(one in each quarter of a month), "incident" at random ages of each true failure while it lasts.
+(one in each quarter of a month), "incident" at random ages of each true failure while it lasts
+and the counts show it.
 
 - `tenant_months`, `tenants`, `base_rate` {threshold: share of months missed}, `looks` {random, incident}, `seed`
 - `brier`, `log_loss` {threshold: {random, incident}}; `brier_interval` {random, incident}: 90 %, by drawing tenants

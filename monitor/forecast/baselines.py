@@ -3,7 +3,8 @@
 Each gives P(below) for months and thresholds. *burn rate*: the share that fails now goes on to the end. *linear*: the
 share of the month so far does. *hold*: the present failure goes on for six hours, and nothing fails later.
 *climatology*: the rest is like a stretch of the fleet's past days, whatever happens now. *day-block*: the rest is like
-a stretch of the tenant's own past days (the fleet's, before it has many), after the present failure.
+a stretch of the tenant's own past days (the fleet's, before it has many), after the present failure, which lasts as
+long as a past one that got as old.
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ import numpy as np
 from monitor.contract.terms import FULL
 from monitor.forecast.fleet import Fleet
 from monitor.forecast.history import Floats, History
-from monitor.forecast.mixture import ARRIVING, DRAWS, Facts, MonthSoFar, facts_of, present_failure, stretches
+from monitor.forecast.mixture import ARRIVING, RESIDUAL, Facts, MonthSoFar, facts_of, stretches, survivors, uniform
 
 HOLD_MINUTES = 360.0
+OWN_DAYS_LEAST = 14
+"""Days from which a tenant's own past days are the blocks, and not the fleet's."""
+OWN_INCIDENTS = 10
+"""Past incidents from which the tenant's own tell how long the present one lasts, and not the fleet's."""
 NAMES = ("burn rate", "hold", "climatology", "linear", "day-block")
 
 
@@ -33,10 +38,14 @@ def baselines(
     held = facts.severity * facts.volume.upto(rows, np.full(len(months), HOLD_MINUTES))
     so_far = facts.bad / np.maximum(facts.total, 1)
     fleets = stretches(replace(facts, share_days=np.zeros_like(facts.share_days)), fleet) * rest[:, None]
-    blocks = stretches(facts, fleet) * rest[:, None]
+    own_days = np.where(facts.share_days < OWN_DAYS_LEAST, 0, facts.share_days)
+    blocks = stretches(replace(facts, share_days=own_days), fleet, against=0.0) * rest[:, None]
     failing = np.flatnonzero(facts.failing)
     if failing.size:
-        blocks[failing] += present_failure(facts, fleet, failing)[0][:, ARRIVING - DRAWS :]
+        u = uniform(facts.seeds[failing], RESIDUAL)[:, ARRIVING:]
+        minutes = survivors(facts, fleet, failing, u, (facts.incidents.counts[failing] >= OWN_INCIDENTS)[:, None])
+        minutes = np.where(np.isnan(minutes), facts.age[failing, None], minutes)
+        blocks[failing] += facts.severity[failing, None] * facts.volume.upto(failing[:, None], minutes)
     failures = {
         "burn rate": (now * rest)[:, None],
         "hold": held[:, None],

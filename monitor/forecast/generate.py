@@ -63,7 +63,7 @@ class World:
     shared: float = 0.1
     requests: tuple[float, float] = (200.0, 100_000.0)
     growth: float = 0.03
-    evenness: float = 20.0
+    evenness: float = 60.0
     retry: float = 0.3
     give_up: float = 0.3
     background: tuple[float, float] = (1e-4, 2e-3)
@@ -75,7 +75,7 @@ WORLDS: tuple[World, ...] = (
     operators=6), World( "often and short", monthly=6.0, rate_shape=3.0, median=25.0, sigma=1.0, tail=0.03,
     tail_from=180.0, tail_k=0.9, follow=0.5 ), World( "storms", monthly=1.5, retry=1.5, give_up=0.6, recovers=0.5,
     shared=0.4, operators=5, daytime=0.8, severities=((0.5, 0.3, 1.0), (0.5, 0.9, 1.0)), sigma=1.0, tail=0.06, ), World(
-    "drifting", monthly=0.9, drift=4.0, growth=0.15, evenness=6.0, sigma=1.1, tail=0.08, tail_k=1.3, background=(3e-4,
+    "drifting", monthly=0.9, drift=4.0, growth=0.15, evenness=10.0, sigma=1.1, tail=0.08, tail_k=1.3, background=(3e-4,
     5e-3), severities=((0.6, 0.02, 0.15), (0.4, 0.1, 1.0)), ),
 )  # fmt: skip
 

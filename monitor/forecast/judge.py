@@ -25,6 +25,9 @@ class _Looks:
 
     def __init__(self, trails: Sequence[Trail], kind: str) -> None:
         found = [(trail, look) for trail in trails for look in trail.looks if look.kind == kind]
+        if kind == "incident":
+            # A failure that the counts do not show yet is one that only hindsight knows of.
+            found = [(trail, look) for trail, look in found if look.made.failing]
         self.size = len(found)
         shape = (self.size, len(THRESHOLDS))
         self.p = np.array([[k.made.probability[t] for t in THRESHOLDS] for _, k in found]).reshape(shape)

@@ -330,7 +330,7 @@ def _open_share(windows: tuple[tuple[int, int], ...], since: int, cells: int) ->
 
 # -- the draws
 
-_VOLUME, _RESIDUAL, _OWN, _SEVERITY, _COUNT, _BACKGROUND, _NOISE, _WINDOW = range(8)
+_VOLUME, RESIDUAL, _OWN, _SEVERITY, _COUNT, _BACKGROUND, _NOISE, _WINDOW = range(8)
 
 
 def _stratified() -> Floats:
@@ -358,8 +358,8 @@ def _hashed(keys: NDArray[np.uint64]) -> Floats:
     return np.asarray(((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53)
 
 
-def _uniform(seeds: NDArray[np.uint64], dimension: int) -> Floats:
-    """Shape (tenants, DRAWS)."""
+def uniform(seeds: NDArray[np.uint64], dimension: int) -> Floats:
+    """The tenants' points in one dimension, shape (tenants, DRAWS)."""
     turned = _POINTS[dimension] + _hashed(seeds + np.uint64(dimension + 1))[:, None]
     return np.asarray(turned - (turned >= 1))
 
@@ -368,39 +368,44 @@ def _normal(uniform: Floats) -> Floats:
     return np.asarray(_NORMAL[(uniform * _CELLS).astype(np.int64)])
 
 
-def present_failure(facts: Facts, fleet: Fleet, rows: Ints) -> tuple[Floats, Floats]:
+def _present_failure(facts: Facts, fleet: Fleet, rows: Ints) -> tuple[Floats, Floats]:
     """Failures, and the crowd's extra requests, still to come from the present failure: (rows, DRAWS) each."""
     seeds = facts.seeds[rows]
-    u, own = _uniform(seeds, _RESIDUAL), _uniform(seeds, _OWN)
-    age = facts.age[rows, None]
+    u, own = uniform(seeds, RESIDUAL), uniform(seeds, _OWN)
     counts = facts.incidents.counts[rows]
     pace = facts.pace[rows, None]
-    # Half the draws by the fleet's law, at the tenant's pace; half by the incidents that lasted as long, its own or the fleet's.
-    minutes = pace * fleet.lasting.residual(age / pace, u)
-    theirs = _survivors(
-        fleet.durations, np.zeros(rows.size, np.int64), np.full(rows.size, fleet.durations.size), age, u
-    )
-    begin, end = facts.incidents.offsets[rows], facts.incidents.offsets[rows + 1]
-    mine = own < (counts / (counts + OWN_INCIDENTS))[:, None]
-    seen = np.where(mine, _survivors(facts.incidents.durations, begin, end, age, u), theirs)
+    # Half the draws by the fleet's law, at the tenant's pace; half by the incidents that got as old, its own or the fleet's.
+    minutes = pace * fleet.lasting.residual(facts.age[rows, None] / pace, u)
+    seen = survivors(facts, fleet, rows, u, own < (counts / (counts + OWN_INCIDENTS))[:, None])
     seen[:, 0::2] = np.nan
     minutes = np.where(np.isnan(seen), minutes, seen)
     spread = 0.25 + 0.5 / np.sqrt(1 + facts.failures[rows, None])
-    severity = np.minimum(facts.severity[rows, None] * np.exp(spread * _normal(_uniform(seeds, _SEVERITY))), 1.0)
+    severity = np.minimum(facts.severity[rows, None] * np.exp(spread * _normal(uniform(seeds, _SEVERITY))), 1.0)
     volume = facts.volume.upto(rows[:, None], minutes)
     crowd = facts.crowd[rows, None]
     return severity * crowd * volume, (crowd - 1) * volume
 
 
-def _survivors(durations: Floats, begin: Ints, end: Ints, age: Floats, u: Floats) -> Floats:
-    """Residual lives at `age` (rows, 1), from the longer ones of the ascending durations[begin:end]; NaN: too few."""
-    bounds = zip(begin.tolist(), end.tolist(), age[:, 0].tolist(), strict=True)
-    first = np.array([b + np.searchsorted(durations[b:e], a, side="right") for b, e, a in bounds], dtype=np.int64)
-    left = (end - first)[:, None]
-    if not durations.size:
-        return np.full(u.shape, np.nan)
-    place = np.minimum(first[:, None] + (u * left).astype(np.int64), durations.size - 1)
-    return np.where(left >= SURVIVORS, durations[place] - age, np.nan)
+def survivors(facts: Facts, fleet: Fleet, rows: Ints, u: Floats, own: NDArray[np.bool_]) -> Floats:
+    """How many minutes longer a past incident lasted that got as old as the present failure of the tenants `rows`.
+
+    `u` (rows, draws) picks among the tenant's own incidents where `own`, else the fleet's; NaN where they are too few.
+    """
+    age = facts.age[rows, None]
+    first = np.searchsorted(fleet.durations, age, side="right")
+    minutes = _longer(fleet.durations, first, fleet.durations.size - first, u)
+    if facts.incidents.durations.size:
+        longer = facts.incidents.durations > facts.age[facts.incidents.owner]
+        left = np.bincount(facts.incidents.owner, longer, facts.age.size).astype(np.int64)[rows]
+        first = facts.incidents.offsets[rows + 1] - left
+        minutes = np.where(own, _longer(facts.incidents.durations, first[:, None], left[:, None], u), minutes)
+    return np.where(own & (facts.incidents.counts[rows] == 0)[:, None], np.nan, minutes - age)
+
+
+def _longer(durations: Floats, first: Ints, left: Ints, u: Floats) -> Floats:
+    """One of durations[first : first + left], by `u`; NaN where those are under `SURVIVORS`."""
+    place = np.minimum(first + (u * left).astype(np.int64), durations.size - 1)
+    return np.where(left >= SURVIVORS, durations[place], np.nan)
 
 
 def _pace(incidents: _Incidents, centre: float) -> Floats:
@@ -415,7 +420,7 @@ def _pace(incidents: _Incidents, centre: float) -> Floats:
 def _arriving(facts: Facts, fleet: Fleet) -> Floats:
     """Failures of incidents that will start later, (tenants, ARRIVING): Poisson's arrivals at a Gamma rate."""
     days = facts.left / DAY
-    u = _uniform(facts.seeds, _COUNT)[:, :ARRIVING]
+    u = uniform(facts.seeds, _COUNT)[:, :ARRIVING]
     odds = days / (facts.rate_days + days)
     chance = (1 - odds) ** facts.rate_shape
     below = chance.copy()
@@ -449,8 +454,8 @@ def stretches(facts: Facts, fleet: Fleet, against: float = OWN_DAYS) -> Floats:
 
     A tenant's own d days weigh d / (d + `against`) against the fleet's.
     """
-    u = _uniform(facts.seeds, _WINDOW)[:, ARRIVING:]
-    own = _uniform(facts.seeds, _COUNT)[:, ARRIVING:]
+    u = uniform(facts.seeds, _WINDOW)[:, ARRIVING:]
+    own = uniform(facts.seeds, _COUNT)[:, ARRIVING:]
     length = np.maximum(np.ceil(facts.left / DAY), 1).astype(np.int64)[:, None]
     days = facts.share_days[:, None]
     rows = np.arange(days.shape[0])[:, None]
@@ -482,22 +487,22 @@ def _answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int]) -> list[Fore
     days = np.maximum(facts.left / DAY, 1.0)
     young = YOUNG_SPREAD / (1 + facts.days_seen)
     spread = np.sqrt(VOLUME_SPREAD**2 + young**2 + 1 / np.maximum(expected, 1.0))[:, None]
-    volume = np.exp(spread * _normal(_uniform(facts.seeds, _VOLUME)))
+    volume = np.exp(spread * _normal(uniform(facts.seeds, _VOLUME)))
 
     spread = np.sqrt(BACKGROUND_SPREAD**2 + np.log1p(fleet.daily_variance / days))[:, None]
-    share = facts.background[:, None] * np.exp(spread * _normal(_uniform(facts.seeds, _BACKGROUND)))
+    share = facts.background[:, None] * np.exp(spread * _normal(uniform(facts.seeds, _BACKGROUND)))
     share[:, ARRIVING:] = stretches(facts, fleet)
     failures = share * expected[:, None]
     failures[:, :ARRIVING] += _arriving(facts, fleet)
     requests = np.broadcast_to(expected[:, None], failures.shape).copy()
     rows = np.flatnonzero(facts.failing)
     if rows.size:
-        more_failures, more_requests = present_failure(facts, fleet, rows)
+        more_failures, more_requests = _present_failure(facts, fleet, rows)
         failures[rows] += more_failures
         requests[rows] += more_requests
     requests *= volume
     failures = np.minimum(failures * volume, requests)
-    z = _normal(_uniform(facts.seeds, _NOISE))
+    z = _normal(uniform(facts.seeds, _NOISE))
     drawn = np.floor(
         failures + np.sqrt(failures) * z + (z * z - 1) / 6 + 0.5
     )  # Poisson's quantile, after Cornish and Fisher
