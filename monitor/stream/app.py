@@ -92,9 +92,9 @@ class SourcePartition:
         self.adapter = adapter
         self.kind = kind
         self.caught_up = 0
-        """Newest time to which the source is known to have been read, epoch milliseconds."""
+        """When the source was last read to its end, epoch milliseconds; 0 when not since the takeover. A backlog may hold any past."""
         self.complete_ms = 0
-        """The same for what stands before the chunk's start."""
+        """The same for what stands before the chunk's start, which is committed."""
         self.told_at = 0.0
 
 
@@ -247,7 +247,8 @@ async def tally(app: App, stream: Any) -> None:
             await _count(app, source, block)
         highwater = app.consumer.highwater(message.tp) or 0
         app.vitals.source_lag[message.topic, message.partition] = max(0, highwater - source.chunk.upto)
-        source.caught_up = now_ms() if source.chunk.upto >= highwater else message.value[-1].timestamp
+        if source.chunk.upto >= highwater:
+            source.caught_up = now_ms()
         if len(source.chunk.counts) > CELLS_A_CHUNK:
             app.room.clear()
             app.wake.set()
