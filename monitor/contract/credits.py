@@ -330,6 +330,10 @@ class _Ledger:
             kept = credit.reason if state in ("refused", "disputed") else ""
             self._set(replace(credit, **{"state": state, "reason": kept} | changes), at)
         self._reconsider(credit.month, at)
+        now = self.credit(credit.month)
+        turned_down = [claim.refused for claim in now.claims if claim.refused]
+        if credit.state == "open" and now.state == "offered" and turned_down:
+            self._move(now, "refuse", at, reason=turned_down[-1].sentence)
         self.pass_time(at)
 
     @staticmethod

@@ -96,6 +96,15 @@ def known(decisions: Iterable[D], as_of: int) -> tuple[list[D], list[tuple[D, Re
     return list(first.values()), twins
 
 
+MOST = 1_000_000_000
+"""The largest whole number that a decision may name."""
+
+
+def is_text(found: Any) -> bool:
+    """Whether it is a text that can be written as UTF-8; JSON may escape halves of characters that cannot."""
+    return isinstance(found, str) and not any("\ud800" <= letter <= "\udfff" for letter in found)
+
+
 class Fields:
     """The fields of a JSON or TOML object, read one at a time; `faults` gathers what is wrong, `check` raises them together."""
 
@@ -113,8 +122,8 @@ class Fields:
     def text(self, name: str, needed: bool = False) -> str:
         """A text, stripped; "" when it is missing and not needed."""
         found = self.data.get(name)
-        if isinstance(found, str) and found.strip():
-            return found.strip()
+        if is_text(found) and (text := str(found).strip()):
+            return text
         if needed or not (found is None or found == ""):
             self.fault(name, "a text")
         return ""
@@ -128,11 +137,11 @@ class Fields:
         return choices[0]
 
     def number(self, name: str, least: int = 0) -> int:
-        """A whole number of `least` or more."""
+        """A whole number from `least` to `MOST`."""
         found = self.data.get(name)
-        if isinstance(found, int) and not isinstance(found, bool) and found >= least:
+        if isinstance(found, int) and not isinstance(found, bool) and least <= found <= MOST:
             return found
-        self.fault(name, f"a whole number of {least} or more")
+        self.fault(name, f"a whole number from {least} to {MOST}")
         return least
 
     def time(self, name: str) -> int:
@@ -172,7 +181,7 @@ class Fields:
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of texts without repetition, sorted; empty when it is missing."""
         found = self.data.get(name, [])
-        if isinstance(found, list) and all(isinstance(item, str) and item for item in found):
+        if isinstance(found, list) and all(is_text(item) and item for item in found):
             return tuple(sorted(set(found)))
         self.fault(name, "a list of texts")
         return ()

@@ -266,7 +266,11 @@ class Sheet:
         self.ruled: dict[str, int] = {}
         self.outside = Counts()
         self._users = users
-        self._portals: dict[str, tuple[Integers, Integers]] = {}
+        self._portals: dict[str, tuple[Integers, Integers, Counts]] = {}
+        self._good = np.zeros(period.minutes, dtype=np.int64)
+        self._bad = np.zeros(period.minutes, dtype=np.int64)
+        self._busy = np.zeros(period.minutes, dtype=np.int64)
+        """By minute of the period, no window regarded: good, bad, and how many portals had requests of any kind."""
         for portal in sorted(minutes.portals()):
             at, counts = minutes.minutes(portal)
             if whole is not None:
@@ -279,8 +283,12 @@ class Sheet:
             here = at[low:high] - period.start
             rows = np.array(counts[low:high], dtype=np.int64)
             self._rule(here, rows, minutes.codes(portal), rulings)
-            self._portals[portal] = (here, rows)
+            self._portals[portal] = (here, rows, _counts(rows.sum(axis=0)))
+            self._good[here] += _good(rows)
+            self._bad[here] += _bad(rows)
+            self._busy[here] += 1
         self.silent, self._missing = self._silences(rulings)
+        self._bad += self._missing
 
     def _rule(self, here: Integers, rows: Integers, codes: Mapping[str, Mapping[int, int]], rulings: Rulings) -> None:
         """Move unclassified failures to the class that a ruling gives them; `here` are minutes of the period."""
@@ -295,7 +303,7 @@ class Sheet:
                     self.unclassified[code] = self.unclassified.get(code, 0) + n
                     continue
                 place = int(np.searchsorted(here, minute - start))
-                if rows[place, _UNCLASSIFIED] < n or here[place] != minute - start:
+                if place == len(here) or here[place] != minute - start or rows[place, _UNCLASSIFIED] < n:
                     raise AssertionError(
                         f"code {code!r}: {n} unclassified in minute {minute}, which does not hold as many"
                     )
@@ -319,51 +327,44 @@ class Sheet:
             here = slice(first - self.period.start, upto - self.period.start)
             silent[here] = place
             missing[here] = np.diff(shares)
-        for at, _ in self._portals.values():
-            silent[at] = 0
-            missing[at] = 0
+        silent[self._busy > 0] = 0
+        missing[self._busy > 0] = 0
         return silent, missing
-
-    def coverage_of(self, windows: Iterable[Window], portal: str | None) -> NDArray[np.bool_]:
-        """By minute of the period, whether a window covers it at the portal; None: at all portals, named or not."""
-        covered = np.zeros(self.period.minutes, dtype=np.bool_)
-        for window in windows:
-            if window.covers(portal) if portal is not None else window.portals is None:
-                covered[max(0, window.start - self.period.start) : max(0, window.end - self.period.start)] = True
-        return covered
 
     def count(self, windows: Sequence[Window]) -> Tally:
         """The month with these windows, which all concern the tenant, left out."""
-        length = self.period.minutes
-        good, bad = np.zeros(length, dtype=np.int64), np.zeros(length, dtype=np.int64)
-        kept, dropped = np.zeros(length, dtype=np.bool_), np.zeros(length, dtype=np.bool_)
-        everywhere = self.coverage_of(windows, None)
-        anywhere = everywhere.copy()
+        good, bad, left = self._good.copy(), self._bad.copy(), self._busy.copy()
         portals: dict[str, PortalCounts] = {}
-        for portal, (at, rows) in self._portals.items():
-            covered = self.coverage_of(windows, portal)
-            anywhere |= covered
-            out = covered[at]
-            counting, here = rows[~out], at[~out]
-            portals[portal] = PortalCounts(_counts(counting.sum(axis=0)), _counts(rows[out].sum(axis=0)))
-            good[here] += counting[:, _SUCCESS] + counting[:, _CLIENT]
-            bad[here] += counting[:, _SERVER] + counting[:, _UNCLASSIFIED]
-            kept[here] = True
-            dropped[at[out]] = True
+        for portal, (at, rows, came) in self._portals.items():
+            out = [slice(*np.searchsorted(at, span)) for span in self._spans(w for w in windows if w.covers(portal))]
+            gone = _sum(_counts(rows[part].sum(axis=0)) for part in out)
+            portals[portal] = PortalCounts(Counts(*(all_ - n for all_, n in zip(came, gone, strict=True))), gone)
+            for part in out:
+                good[at[part]] -= _good(rows[part])
+                bad[at[part]] -= _bad(rows[part])
+                left[at[part]] -= 1
+        everywhere = np.zeros(self.period.minutes, dtype=np.bool_)
+        for start, end in self._spans(w for w in windows if w.portals is None):
+            everywhere[start:end] = True
         missing = np.where(everywhere, 0, self._missing)
-        bad += missing
+        bad -= self._missing - missing
         total = good + bad
-        with_demand = int((total > 0).sum())
-        down = int((100 * bad > self.terms.minute_down_percent * total).sum())
+        with_demand = int(np.count_nonzero(total))
+        down = int(np.count_nonzero(100 * bad > self.terms.minute_down_percent * total))
         return Tally(
             portals,
             int(missing.sum()),
-            int(anywhere.sum()),
+            sum(end - start for start, end in self._spans(windows)),
             Reading.of(int(good.sum()), int(bad.sum()), self.terms),
             Reading.of(with_demand - down, down, self.terms),
-            self._by_users(everywhere | (dropped & ~kept)),
+            self._by_users(everywhere | ((left == 0) & (self._busy > 0))),
             self._affected(bad),
         )
+
+    def _spans(self, windows: Iterable[Window]) -> list[tuple[int, int]]:
+        """Minutes of the period [from, to) that a window covers, in order and apart."""
+        start = self.period.start
+        return [(a - start, b - start) for a, b in apart(self.period, ((w.start, w.end) for w in windows))]
 
     def _by_users(self, out: NDArray[np.bool_]) -> Reading | None:
         if self._users is None:
@@ -387,14 +388,21 @@ class Sheet:
         start, end = (
             min(max(m, self.period.start), self.period.end) - self.period.start for m in (silence.start, silence.end)
         )
-        empty = self.silent[start:end] == 0
-        for at, _ in self._portals.values():
-            empty[at[(at >= start) & (at < end)] - start] = False
-        return int(empty.sum())
+        return int(np.count_nonzero((self.silent[start:end] == 0) & (self._busy[start:end] == 0)))
 
 
 def _counts(row: Integers) -> Counts:
     return Counts(*map(int, row))
+
+
+def _good(rows: Integers) -> Integers:
+    found: Integers = rows[:, _SUCCESS] + rows[:, _CLIENT]
+    return found
+
+
+def _bad(rows: Integers) -> Integers:
+    found: Integers = rows[:, _SERVER] + rows[:, _UNCLASSIFIED]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,12 +451,18 @@ class Coverage:
 
 def coverage(period: Period, gaps: Iterable[tuple[int, int]]) -> Coverage:
     """The coverage of a period with these gaps, UTC epoch minutes [from, to), which may overlap and reach beyond it."""
-    apart: list[tuple[int, int]] = []
-    for start, end in sorted((max(a, period.start), min(b, period.end)) for a, b in gaps):
+    found = apart(period, gaps)
+    return Coverage(period.minutes, period.minutes - sum(b - a for a, b in found), tuple(found))
+
+
+def apart(period: Period, stretches: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The minutes of the period that lie in any of the stretches [from, to): in order, none touching another."""
+    found: list[tuple[int, int]] = []
+    for start, end in sorted((max(a, period.start), min(b, period.end)) for a, b in stretches):
         if start >= end:
             continue
-        if apart and start <= apart[-1][1]:
-            apart[-1] = (apart[-1][0], max(end, apart[-1][1]))
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
         else:
-            apart.append((start, end))
-    return Coverage(period.minutes, period.minutes - sum(b - a for a, b in apart), tuple(apart))
+            found.append((start, end))
+    return found

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from monitor.contract.decisions import Fields, Reason, Refused, known
+from monitor.contract.decisions import Fields, Reason, Refused, is_text, known
 from monitor.contract.exclusions import ALL
 from monitor.contract.period import MINUTE_MS, month_named
 from monitor.contract.support.requests import rfc3339
@@ -101,8 +101,8 @@ def ruling_of(data: Any, recorded: int) -> Ruling:
 def _code(fields: Fields) -> str:
     """A code as producers write it; "" is that of failures without one."""
     found = fields.data.get("code")
-    if isinstance(found, str):
-        return found
+    if is_text(found):
+        return str(found)
     fields.fault("code", 'a text ("" for failures without a code)')
     return ""
 

@@ -77,8 +77,8 @@ class Facts:
     month: str
     minutes: MinuteCounts
     as_of: int
-    exclusions: Iterable[ExclusionDecision] = ()
-    rulings: Iterable[Ruling] = ()
+    exclusions: Collection[ExclusionDecision] = ()
+    rulings: Collection[Ruling] = ()
     silences: Sequence[Silence] = ()
     gaps: Sequence[tuple[int, int]] = ()
     users: UserMinutes | None = None

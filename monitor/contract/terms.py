@@ -130,7 +130,15 @@ def percent(threshold: int) -> int | float:
 STANDARD = Terms()
 """The published terms: 99, 95 and 90 % for 3, 5 and 10 days."""
 
-_NUMBERS = ("cap_days", "claim_days", "final_business_days", "minute_down_percent", "coverage_percent")
+_NUMBERS = {
+    "cap_days": 366,
+    "claim_days": 3660,
+    "final_business_days": 366,
+    "minute_down_percent": 100,
+    "coverage_percent": 100,
+}
+"""Each with the most that a document may say."""
+_MOST_DAYS = 3660
 
 
 def terms_of(data: Any) -> Terms:
@@ -147,8 +155,8 @@ def terms_of(data: Any) -> Terms:
         faults.append(f"version: expected a text, found {version!r}")
     numbers = {name: data.get(name, getattr(STANDARD, name)) for name in _NUMBERS}
     for name, found in numbers.items():
-        if type(found) is not int or found < 0:
-            faults.append(f"{name}: expected a whole number of 0 or more, found {found!r}")
+        if type(found) is not int or not 0 <= found <= _NUMBERS[name]:
+            faults.append(f"{name}: expected a whole number from 0 to {_NUMBERS[name]}, found {found!r:.80}")
     tiers = _tiers(data["tiers"], faults) if "tiers" in data else STANDARD.tiers
     terms = STANDARD
     try:
@@ -179,8 +187,8 @@ def _tiers(found: Any, faults: list[str]) -> tuple[Tier, ...]:
             faults.append(
                 f"tiers[{place}].below: expected percent over 0 and under 100, two decimals at most, found {share!r}"
             )
-        elif type(days) is not int or days < 0:
-            faults.append(f"tiers[{place}].days: expected a whole number of 0 or more, found {days!r}")
+        elif type(days) is not int or not 0 <= days <= _MOST_DAYS:
+            faults.append(f"tiers[{place}].days: expected a whole number from 0 to {_MOST_DAYS}, found {days!r:.80}")
         else:
             tiers.append(Tier(int(points), days))
     return tuple(tiers) if len(tiers) == len(found) else STANDARD.tiers

@@ -45,7 +45,11 @@ def contract(tenant: str = "acme", **more: Any) -> Agreements:
 
 
 def statement(
-    days: int = 3, affected: tuple[str, ...] = ("2026-11-10",), at: int = FINAL, month: str = "2026-11", zone: str = "UTC"
+    days: int = 3,
+    affected: tuple[str, ...] = ("2026-11-10",),
+    at: int = FINAL,
+    month: str = "2026-11",
+    zone: str = "UTC",
 ) -> Statement:
     """A settled statement as far as credits read one."""
     dates = [date.fromisoformat(text) for text in affected]
@@ -187,7 +191,11 @@ def test_a_credit_that_nobody_claims_lapses_with_its_last_deadline_and_a_notice_
     over = ms("2026-12-11")
     assert credit([], as_of=over - 1).state == "offered"
     lapsed = credit([], as_of=over)
-    assert (lapsed.state, lapsed.reason, lapsed.new_end) == ("lapsed", "nobody claimed by 2026-12-10", date(2026, 12, 31))
+    assert (lapsed.state, lapsed.reason, lapsed.new_end) == (
+        "lapsed",
+        "nobody claimed by 2026-12-10",
+        date(2026, 12, 31),
+    )
     assert credit([filed(over - 1, recorded=over + 5 * DAY_MS)]).state == "claimed"
 
 
@@ -216,7 +224,10 @@ def test_an_amendment_never_takes_back_what_was_applied_and_grants_the_rest_anew
     found = credit(HAPPY, [statement(), less, more])
     assert (found.state, found.days, found.applied) == ("confirmed", 5, 3)
     assert (found.old_end, found.new_end, found.record()["days_to_apply"]) == (date(2026, 12, 31), date(2027, 1, 5), 2)
-    assert (credit(HAPPY, [statement(), more, back]).state, credit(HAPPY, [statement(), more, back]).days) == ("applied", 3)
+    assert (credit(HAPPY, [statement(), more, back]).state, credit(HAPPY, [statement(), more, back]).days) == (
+        "applied",
+        3,
+    )
     applied = credit([*HAPPY, decided("apply", FINAL + 25, days=5)], [statement(), more, back])
     assert (applied.state, applied.days, applied.applied, applied.new_end) == ("applied", 5, 5, date(2027, 1, 5))
 
@@ -240,7 +251,10 @@ def test_the_credits_of_two_months_add_up_at_the_end_of_the_term_whichever_is_ap
     november = account.credits["2026-11"]
     assert (november.old_end, november.new_end) == (date(2027, 1, 5), date(2027, 1, 8)), "read before it is applied"
     account = fold(contract(), [october, statement()], [*other, *HAPPY], LATER)
-    assert (account.credits["2026-10"].old_end, account.credits["2026-10"].new_end) == (date(2026, 12, 31), date(2027, 1, 5))
+    assert (account.credits["2026-10"].old_end, account.credits["2026-10"].new_end) == (
+        date(2026, 12, 31),
+        date(2027, 1, 5),
+    )
     assert account.extension(contract().at(FINAL // 60_000)) == 8
     renewed = agreement_of({"tenant": "acme", "start": "2027-01-01", "end": "2027-12-31"}, 0)
     assert account.extension(renewed) == 0, "they went to the term before"
@@ -283,7 +297,7 @@ def told(story: list[Any]) -> tuple[list[Statement], list[ClaimDecision]]:
     return statements, decisions
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(events)
 def test_a_credit_stays_under_the_cap_and_is_never_negative_nor_less_than_was_applied(story: list[Any]) -> None:
     statements, decisions = told(story)
@@ -299,7 +313,7 @@ def test_a_credit_stays_under_the_cap_and_is_never_negative_nor_less_than_was_ap
         applied, version = found.applied, found.version
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(events, st.randoms(use_true_random=False), st.integers(0, 60))
 def test_a_credit_as_of_an_instant_is_the_same_in_whatever_order_it_is_told_and_whatever_comes_later(
     story: list[Any], random: Any, day: int
@@ -335,10 +349,16 @@ def test_a_notice_goes_out_once_for_each_affected_date_when_it_is_over_while_the
 def test_all_faults_of_a_claim_are_named_at_once() -> None:
     with pytest.raises(ValueError) as caught:
         claim_of({"id": "c1", "month": "11/2026", "action": "file", "dates": ["tenth"], "attested": "yes", "at": 1}, 5)
-    assert [fault.split(":")[0] for fault in str(caught.value).split("; ")] == ["tenant", "by", "month", "dates", "attested"]
+    assert [fault.split(":")[0] for fault in str(caught.value).split("; ")] == [
+        "tenant",
+        "by",
+        "month",
+        "dates",
+        "attested",
+    ]
     for more, fault in (
         ({"action": "file", "dates": []}, "dates: expected the dates"),
-        ({"action": "apply", "claim": "c1", "days": 0}, "days: expected a whole number of 1 or more"),
+        ({"action": "apply", "claim": "c1", "days": 0}, "days: expected a whole number from 1 to"),
         ({"action": "dispute", "claim": "c1"}, "reason: expected a text"),
         ({"action": "confirm"}, "claim: expected a text"),
         ({"action": "grant"}, "action: expected one of file, confirm, dispute, apply"),

@@ -62,7 +62,7 @@ def test_terms_that_cannot_be_read_are_refused_with_every_fault(tmp_path: Path) 
     found = run("judge", "--good", "1", "--bad", "0", "--terms", str(path))
     assert found.exit_code == 2
     assert found.stderr == (
-        "--terms: cap_days: expected a whole number of 0 or more, found -1; "
+        "--terms: cap_days: expected a whole number from 0 to 366, found -1; "
         "tiers[0].below: expected percent over 0 and under 100, two decimals at most, found 101\n"
     )
     for words in (["--terms", str(tmp_path / "none.toml")], ["--bad", "-1"]):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
 from monitor.contract.agreement import Agreements, agreement_of
@@ -18,7 +21,7 @@ from monitor.contract.exclusions import exclusion_of
 from monitor.contract.period import month_named
 from monitor.contract.readings import Minutes, Silence, UserMinutes
 from monitor.contract.rulings import ruling_of
-from monitor.contract.statement import Facts, Stretch, Tail, interim, issue
+from monitor.contract.statement import Facts, Stretch, Tail, canonical, interim, issue
 
 SCHEMAS = Path(__file__).parents[2] / "deploy" / "schemas"
 LATE = 1_800_000_000_000
@@ -30,6 +33,7 @@ READERS: dict[str, Callable[[Any, int], Any]] = {
 }
 
 
+@cache
 def schema(name: str) -> Draft202012Validator:
     data = json.loads((SCHEMAS / f"{name}.schema.json").read_text())
     Draft202012Validator.check_schema(data)
@@ -62,13 +66,49 @@ def test_what_a_schema_asks_for_the_decoder_asks_for_too(name: str) -> None:
                 READERS[name](without, LATE)
 
 
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**25), 10**25)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(
+        ["\ud800", "2026-11-10", "2026-11", "2026-11-10T12:00:00Z", "*", "bad", "silence", "../x", "9" * 400]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.mark.parametrize("name", READERS)
+@settings(max_examples=100)
+@given(data=st.data())
+def test_whatever_a_record_holds_it_is_read_or_its_faults_are_named(name: str, data: st.DataObject) -> None:
+    names = sorted({field for example in examples(name) for field in example})
+    record = data.draw(st.sampled_from(examples(name))) | data.draw(
+        st.dictionaries(st.sampled_from(names), anything, max_size=4)
+    )
+    try:
+        found = READERS[name](record, LATE)
+    except ValueError as error:
+        assert "expected" in str(error)  # noqa: PT017 - a record that is read is fine too
+        return
+    assert READERS[name](json.loads(canonical(found.record())), LATE) == found
+
+
 def facts() -> Facts:
     """A November with something of everything."""
     november = month_named("2026-11", "Pacific/Auckland")
     noon = november.start + 9 * 1440 + 720
     rows = [("vpn", noon + minute, (90, 5, 5, 1, 2)) for minute in range(30)] + [("admin", noon, (1, 0, 0, 0, 0))]
     codes = [("vpn", code, noon + minute, 1) for minute in range(30) for code in ("E71", "")]
-    window = {"from": noon * 60_000, "to": (noon + 5) * 60_000, "category": "internet", "tenants": "*", "portals": ["vpn"]}
+    window = {
+        "from": noon * 60_000,
+        "to": (noon + 5) * 60_000,
+        "category": "internet",
+        "tenants": "*",
+        "portals": ["vpn"],
+    }
     story = [
         {"exclusion": "m-1", "action": "declare", "at": noon * 60_000, "by": "grace", "reason": "cable cut", **window},
         {"exclusion": "m-1", "action": "approve", "at": noon * 60_000 + 1, "by": "linus"},

@@ -64,7 +64,9 @@ def excluded(at: int, revoked_at: int | None = None) -> list[ExclusionDecision]:
         ExclusionDecision("x1", "m-1", "declare", at, "grace", at, Window(NOON, NOON + 10, "maintenance")),
         ExclusionDecision("x2", "m-1", "approve", at, "linus", at),
     ]
-    return story if revoked_at is None else [*story, ExclusionDecision("x3", "m-1", "revoke", revoked_at, "g", revoked_at)]
+    return (
+        story if revoked_at is None else [*story, ExclusionDecision("x3", "m-1", "revoke", revoked_at, "g", revoked_at)]
+    )
 
 
 def chain_of(facts: Facts, times: list[int]) -> list[Statement]:
@@ -80,7 +82,15 @@ def chain_of(facts: Facts, times: list[int]) -> list[Statement]:
 
 def test_a_month_is_provisional_at_its_end_final_three_business_days_later_and_amended_after() -> None:
     facts = month_of(9_800, 200, exclusions=excluded(FINAL_MS + DAY_MS, revoked_at=FINAL_MS + 2 * DAY_MS))
-    looks = [END_MS - 1, END_MS, FINAL_MS - 1, FINAL_MS, FINAL_MS + DAY_MS, FINAL_MS + 2 * DAY_MS, FINAL_MS + 3 * DAY_MS]
+    looks = [
+        END_MS - 1,
+        END_MS,
+        FINAL_MS - 1,
+        FINAL_MS,
+        FINAL_MS + DAY_MS,
+        FINAL_MS + 2 * DAY_MS,
+        FINAL_MS + 3 * DAY_MS,
+    ]
     chain = chain_of(facts, looks)
     assert [(item.id, item.as_of) for item in chain] == [
         ("acme/2026-11/provisional", END_MS),
@@ -135,9 +145,7 @@ def test_a_statement_says_what_a_dispute_will_ask() -> None:
     assert (exclusion["id"], exclusion["declared"]["by"], exclusion["approved"]["by"]) == ("m-1", "grace", "linus")
     assert (exclusion["with"]["band"], exclusion["without"]["band"], exclusion["without"]["days"]) == (99, 95, 3)
     assert exclusion["without"]["affected"] == ["2026-11-10"]
-    assert said["excluded"] == [
-        {"from": "2026-11-10T12:00:00Z", "to": "2026-11-10T12:10:00Z", "exclusions": ["m-1"]}
-    ]
+    assert said["excluded"] == [{"from": "2026-11-10T12:00:00Z", "to": "2026-11-10T12:10:00Z", "exclusions": ["m-1"]}]
     assert said["silence"][0]["undecided_minutes"] == 60
     assert said["coverage"] == {
         "minutes": 43_200,
@@ -223,7 +231,7 @@ def decided(story: list[tuple[Any, str, int, int]]) -> list[ExclusionDecision]:
     return made
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(stories, stories, st.integers(0, 8))
 def test_a_statement_as_of_an_instant_never_changes_later(story: Any, more: Any, day: int) -> None:
     at = END_MS + day * DAY_MS
@@ -232,7 +240,7 @@ def test_a_statement_as_of_an_instant_never_changes_later(story: Any, more: Any,
     assert interim(replace(facts, exclusions=[*later, *decided(story)])).data == interim(facts).data
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(stories)
 def test_a_chain_holds_whatever_is_decided_and_each_version_is_found_again_by_its_instant(story: Any) -> None:
     facts = month_of(9_800, 200, exclusions=decided(story))
@@ -244,7 +252,7 @@ def test_a_chain_holds_whatever_is_decided_and_each_version_is_found_again_by_it
     assert as_of(chain, "2026-11", END_MS - 1) is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(stories, st.randoms(use_true_random=False))
 def test_excluding_then_revoking_leaves_the_counts_as_if_nothing_had_been(story: Any, random: Any) -> None:
     made = decided(story)

@@ -79,9 +79,9 @@ def test_all_faults_of_terms_are_named_at_once() -> None:
         terms_of({"version": "", "cap": 3, "claim_days": 2.5, "tiers": [{"below": 99.999, "days": 3}, {"below": 95}]})
     assert str(caught.value) == (
         "cap: expected one of version, tiers, cap_days, claim_days, final_business_days, minute_down_percent, "
-        "coverage_percent; version: expected a text, found ''; claim_days: expected a whole number of 0 or more, found 2.5; "
+        "coverage_percent; version: expected a text, found ''; claim_days: expected a whole number from 0 to 3660, found 2.5; "
         "tiers[0].below: expected percent over 0 and under 100, two decimals at most, found 99.999; "
-        "tiers[1].days: expected a whole number of 0 or more, found None"
+        "tiers[1].days: expected a whole number from 0 to 3660, found None"
     )
 
 
