@@ -1,4 +1,4 @@
-"""People's decisions as they come from their topics: checked here, so that the journal holds only what can be read. Judging them is the engine's."""
+"""People's decisions as they come from their topics: checked here, so that the journal holds only what can be read. The engine judges them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ from monitor.counting.frame import Decision
 from monitor.counting.request import Reason, Rejected
 
 _TENANT = re.compile(r"[a-z0-9_-]{1,64}")
-_CONTRACT = {"tenant": str, "zone": str, "partner": str, "tier": str, "portals": list, "start": str, "end": str, "effective": str, "id": str}
+_CONTRACT = {
+    "tenant": str,
+    "zone": str,
+    "partner": str,
+    "tier": str,
+    "portals": list,
+    "start": str,
+    "end": str,
+    "effective": str,
+    "id": str,
+}
 
 
 def read_decision(kind: str, offset: int, value: bytes) -> Decision:
@@ -41,4 +51,6 @@ def _check_contract(found: dict[str, Any]) -> None:
         try:
             ZoneInfo(zone)
         except (ValueError, OSError):
-            raise Rejected(Reason.DECISION, "$.zone", f"expected an IANA zone like Europe/London, got {zone!r}") from None
+            raise Rejected(
+                Reason.DECISION, "$.zone", f"expected an IANA zone like Europe/London, got {zone!r}"
+            ) from None

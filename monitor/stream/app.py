@@ -348,8 +348,7 @@ async def _seal(app: App, tp: TP, source: SourcePartition, at: int, futures: lis
         app.vitals.source_lag[tp.topic, tp.partition] = 0
     source.told_at = time.monotonic()
     record: Record = (None, frames.encode(source.chunk.seal_frame(at, source.complete_ms)), [])
-    for partition in range(app.journal_partitions):
-        futures.append(await app.produce(app.journal_name, partition, record))
+    futures += [await app.produce(app.journal_name, partition, record) for partition in range(app.journal_partitions)]
 
 
 # -- assess

@@ -44,6 +44,7 @@ class _Blocks(_Original):  # type: ignore[misc]  # aiokafka ships no types
     """Unpacks a chosen topic's response into one `Block`."""
 
     topics: frozenset[str] = frozenset()
+    next_fetch_offset: int
 
     def _unpack_records(self) -> Iterator[Any]:
         return self._block() if self._tp.topic in self.topics else super()._unpack_records()

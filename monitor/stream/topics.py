@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -108,8 +109,22 @@ async def apply(settings: Settings, *, dry_run: bool = False) -> list[str]:
             for name, code, *_ in answer.topic_errors:
                 if code and for_code(code) is not TopicAlreadyExistsError:
                     raise MissingTopics(f"{name} could not be made: {for_code(code).__name__}")
+        if missing and not dry_run:
+            await _led(admin, [topic.name for topic in missing])
         said += await _unlike(admin, [t for t in wanted(settings) if t.name in found])
         return said
+
+
+async def _led(admin: AIOKafkaAdminClient, names: list[str]) -> None:
+    """Wait until each partition has a leader, so that whoever produces next does not have to try again."""
+    for _ in range(100):
+        if all(
+            p["error_code"] == 0 and p["leader"] >= 0
+            for d in await admin.describe_topics(names)
+            for p in d["partitions"]
+        ):
+            return
+        await asyncio.sleep(0.1)
 
 
 async def _unlike(admin: AIOKafkaAdminClient, topics: Iterable[Topic]) -> list[str]:
