@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 from aiokafka.errors import KafkaError
 
-from monitor.cli.load import Sender, Unreachable, sender
+from monitor.cli.load import Sender, sender
 from monitor.settings import load
 from monitor.sources.tail import Position, Tail, load_position, save_position
+from monitor.stream.topics import MissingTopics, Unreachable
 
 POLL_SECONDS = 0.5
 """How often a file without new lines is looked at."""
@@ -34,7 +35,8 @@ def ship(
 ) -> None:
     """Carry a log file into Kafka, at least once; the next run goes on where this one stopped.
 
-    The position is saved once the broker has the records. Exit code 1: a part of the log was gone before it was read.
+    The position is saved once the broker has the records. Exit code 1: there is no such topic, or a part
+    of the log was gone before it was read.
     """
     settings = load()
     bootstrap = bootstrap or settings.kafka_bootstrap
@@ -49,9 +51,9 @@ def ship(
         sent = asyncio.run(_ship(tail, place, bootstrap, settings.topic(topic), follow=follow))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    except Unreachable as error:
+    except (Unreachable, MissingTopics) as error:
         typer.echo(f"monitor ship: {error}", err=True)
-        raise typer.Exit(3) from None
+        raise typer.Exit(3 if isinstance(error, Unreachable) else 1) from None
     except KafkaError as error:
         typer.echo(f"monitor ship: the broker at {bootstrap} did not take the records: {error!r}", err=True)
         raise typer.Exit(3) from None
@@ -66,7 +68,7 @@ def ship(
 
 
 async def _ship(tail: Tail, place: Path, bootstrap: str, topic: str, *, follow: bool) -> int:
-    """Send until told to stop, or to the end; how many records are durable. Raises Unreachable, KafkaError, OSError."""
+    """Send until told to stop, or to the end; how many records are durable. Raises Unreachable, MissingTopics, KafkaError, OSError."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

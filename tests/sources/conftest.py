@@ -24,6 +24,7 @@ class Radius:
         self.port, backend_port = _free_ports(2)
         self._environment = {
             **os.environ,
+            "PATH": os.environ["PATH"] + ":/usr/sbin",
             "RADIUS_LOG_DIR": str(directory),
             "RADIUS_PORT": str(self.port),
             "RADIUS_DIRECTORY_PORT": str(backend_port),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,24 +15,37 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 SHIP = "import typer; from monitor.cli.ship import ship; typer.run(ship)"
+Ship = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
 def topic(kafka: str) -> str:
     name = f"radius-{uuid4().hex[:8]}"
-    for made in AdminClient({"bootstrap.servers": kafka}).create_topics([NewTopic(name, 2, 1)]).values():
-        made.result(20)
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_topics([NewTopic(name, 2, 1)])[name].result(20)
     return name
 
 
-def ship(log: Path, topic: str, kafka: str, *more: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", SHIP, str(log), "--topic", topic, "--bootstrap", kafka, *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={name: value for name, value in os.environ.items() if not name.startswith("MONITOR_")},
-    )
+@pytest.fixture
+def ship() -> Iterator[Ship]:
+    """Starts `monitor ship` in a process of its own; none outlives the test."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(log: Path, topic: str, kafka: str, *more: str) -> "subprocess.Popen[str]":
+        shipper = subprocess.Popen(
+            [sys.executable, "-c", SHIP, str(log), "--topic", topic, "--bootstrap", kafka, *more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={name: value for name, value in os.environ.items() if not name.startswith("MONITOR_")},
+        )
+        running.append(shipper)
+        return shipper
+
+    yield start
+    for shipper in running:
+        shipper.kill()
+        shipper.communicate()
 
 
 def records(kafka: str, topic: str) -> list[bytes]:
@@ -59,7 +73,9 @@ def wait_for(kafka: str, topic: str, lines: list[bytes]) -> Counter[bytes]:
 
 
 @pytest.mark.needs("freeradius", "radclient")
-def test_each_decision_arrives_once_through_a_rotation_and_an_outage(radius, kafka: str, topic: str) -> None:
+def test_each_decision_arrives_once_through_a_rotation_and_an_outage(
+    radius, ship: Ship, kafka: str, topic: str
+) -> None:
     shipper = ship(radius.decisions, topic, kafka)
     radius.ask(20, "alice", "correct horse")
     radius.ask(5, "alice", "wrong")
@@ -83,7 +99,7 @@ def test_each_decision_arrives_once_through_a_rotation_and_an_outage(radius, kaf
     assert again.returncode == 0
 
 
-def test_a_shipper_that_is_killed_loses_nothing(tmp_path: Path, kafka: str, topic: str) -> None:
+def test_a_shipper_that_is_killed_loses_nothing(tmp_path: Path, ship: Ship, kafka: str, topic: str) -> None:
     log = tmp_path / "log"
     lines = [b'{"n":%d,"filling":"%s"}' % (n, b"x" * 300) for n in range(20_000)]
     log.write_bytes(b"".join(line + b"\n" for line in lines[:15_000]))
@@ -100,11 +116,30 @@ def test_a_shipper_that_is_killed_loses_nothing(tmp_path: Path, kafka: str, topi
     assert set(records(kafka, topic)) == set(lines)
 
 
-def test_a_topic_that_does_not_exist_is_unreachable_and_nothing_is_marked_as_sent(tmp_path: Path, kafka: str) -> None:
+def test_a_topic_that_does_not_exist_is_named_and_nothing_is_marked_as_sent(
+    tmp_path: Path, ship: Ship, kafka: str
+) -> None:
     log = tmp_path / "log"
     log.write_text("one\n")
     shipper = ship(log, "no-such-topic", kafka, "--once")
     _, complained = shipper.communicate(timeout=30)
-    assert shipper.returncode == 3
+    assert shipper.returncode == 1
     assert "no-such-topic" in complained
     assert not (tmp_path / ".log.position").exists()
+
+
+def test_a_broker_that_does_not_answer_is_unreachable(tmp_path: Path, ship: Ship) -> None:
+    log = tmp_path / "log"
+    log.write_text("one\n")
+    shipper = ship(log, "any", "127.0.0.1:1", "--once")
+    _, complained = shipper.communicate(timeout=30)
+    assert shipper.returncode == 3
+    assert "127.0.0.1:1" in complained
+
+
+def test_a_log_that_is_not_there_and_a_position_that_is_none_are_usage_errors(tmp_path: Path, ship: Ship) -> None:
+    assert ship(tmp_path / "log", "any", "127.0.0.1:1", "--once").wait(30) == 2
+    assert ship(tmp_path / "nowhere" / "log", "any", "127.0.0.1:1").wait(30) == 2
+    (tmp_path / "log").write_text("one\n")
+    (tmp_path / ".log.position").write_text("12")
+    assert ship(tmp_path / "log", "any", "127.0.0.1:1").wait(30) == 2
