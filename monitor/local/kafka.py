@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
+import struct
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from monitor.local.processes import LocalError, Running, answers, free_port, start
+from monitor.local.processes import LocalError, Running, free_port, start
 
 VERSION = "4.1.1"
 JARS = (
@@ -23,6 +29,8 @@ JARS = (
 )
 OLDEST_JAVA = 17
 UP_SECONDS = 60.0
+ATTEMPTS = 3
+"""How often a jar is asked for."""
 
 _PROPERTIES = """\
 process.roles=broker,controller
@@ -78,24 +86,55 @@ def java() -> str:
 
 
 def classpath() -> str:
-    """The broker's jars, fetched when they are not here yet; LocalError when they cannot be had."""
-    mark = cache() / f"kafka-{VERSION}.classpath"
-    if mark.is_file():
-        path = mark.read_text(encoding="utf-8")
-        if all(Path(part).parent.is_dir() for part in path.split(os.pathsep)):
-            return path
-    try:
-        import jgo
-    except ImportError:
-        raise LocalError("Kafka's jars are fetched with jgo: pip install 'monitor[local]'") from None
-    try:
-        made = Path(jgo.build("+".join(JARS), cache_dir=cache() / "jars").path)
-    except Exception as error:
-        raise LocalError(f"Kafka's jars could not be fetched from Maven: {error}") from error
-    path = os.pathsep.join(str(folder / "*") for folder in sorted(made.iterdir()) if folder.is_dir())
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.write_text(path, encoding="utf-8")
-    return path
+    """The broker's jars, fetched when they are not here yet (some 80 files, 90 MB); LocalError when they cannot be had."""
+    table = sha256("\n".join(JARS).encode()).hexdigest()[:8]
+    folder = cache() / f"kafka-{VERSION}-{table}"
+    if not folder.is_dir():
+        cache().mkdir(parents=True, exist_ok=True)
+        # Complete or absent: what an interrupted run leaves is never taken for the jars.
+        with TemporaryDirectory(dir=cache(), prefix="fetching-") as work:
+            fetched = Path(work, "jars")
+            fetched.mkdir()
+            try:
+                _fetch(Path(work, "maven"), fetched)
+            except ImportError:
+                raise LocalError("Kafka's jars are fetched with jgo: pip install 'monitor[local]'") from None
+            except Exception as error:
+                raise LocalError(f"Kafka's jars could not be fetched from Maven: {error}") from error
+            try:
+                fetched.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # unless another run was quicker
+                    raise
+    return str(folder / "*")
+
+
+def _fetch(repository: Path, folder: Path) -> None:
+    # jgo's resolver alone: jgo.build would also fetch a JDK, to sort the jars for a module path that we do not use.
+    from jgo.maven import Artifact, MavenContext
+    from jgo.parse import Coordinate
+
+    maven = MavenContext(repo_cache=repository, timeout=60)
+    wanted = [maven.create_dependency(replace(Coordinate.parse(each), scope="compile")) for each in JARS]
+    given, drawn_in = maven.resolver.resolve(wanted)
+    needed = {
+        each.artifact.filename: each.artifact for each in [*given, *drawn_in] if each.scope in {"compile", "runtime"}
+    }
+
+    def fetch(artifact: Artifact) -> None:
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                artifact.resolve().rename(folder / artifact.filename)
+            except Exception:
+                if not left:
+                    raise
+                # jgo would take what a cut download left for the file.
+                artifact.cached_path.unlink(missing_ok=True)
+            else:
+                return
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(fetch, needed.values()))
 
 
 def up(directory: Path, port: int | None = None) -> Running:
@@ -123,6 +162,23 @@ def up(directory: Path, port: int | None = None) -> Running:
         [*run, "kafka.Kafka", str(properties)],
         port,
         directory / "logs" / "kafka.log",
-        lambda: answers(port),
+        lambda: _serves(port),
         UP_SECONDS,
     )
+
+
+def _serves(port: int) -> bool:
+    """Whether the broker lists itself: it answers a little before the controller lets it hold topics."""
+    # DescribeCluster, version 0: header (key, version, correlation, no client, no tags), then no operations, no tags.
+    request = struct.pack(">hhihbbb", 60, 0, 1, -1, 0, 0, 0)
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as broker:
+            broker.sendall(struct.pack(">i", len(request)) + request)
+            answer = broker.makefile("rb")
+            (size,) = struct.unpack(">i", answer.read(4))
+            said = answer.read(size)
+        # Correlation and tags (5 bytes), throttle (4), error (2), no message (1), cluster (its length, plus one, first).
+        (error,) = struct.unpack_from(">h", said, 9)
+        return error == 0 and said[12 + said[12] + 4] > 1
+    except (OSError, struct.error, IndexError):
+        return False

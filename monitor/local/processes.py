@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import time
@@ -19,6 +20,8 @@ import psutil
 
 LOG_LINES = 15
 STOP_SECONDS = 20.0
+PORTS = range(20_000, 32_000)
+"""Below those that outgoing connections are given: a client that knocks while its server restarts could get the server's own."""
 
 
 class LocalError(Exception):
@@ -73,9 +76,14 @@ class State:
 
 def free_port() -> int:
     """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as probe:
+            # As servers do: a port that only closed connections remember is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    raise LocalError(f"expected a free port from {PORTS.start} to {PORTS.stop - 1}, found none")
 
 
 def start(
@@ -100,16 +108,22 @@ def start(
         )
     running = Running(name, child.pid, psutil.Process(child.pid).create_time(), port, str(log))
     deadline = time.monotonic() + seconds
-    while not healthy():
-        if child.poll() is not None:
-            raise LocalError(f"{name} ended with {child.returncode}; the end of {log}:\n{running.end_of_log()}")
-        if time.monotonic() > deadline:
-            stop(running)
-            raise LocalError(
-                f"{name} was not healthy within {seconds:.0f} s; the end of {log}:\n{running.end_of_log()}"
-            )
-        time.sleep(0.1)
-    return running
+    try:
+        while True:
+            # First of all: somebody else may answer on that port.
+            if child.poll() is not None:
+                raise LocalError(f"{name} ended with {child.returncode}; the end of {log}:\n{running.end_of_log()}")
+            if healthy():
+                return running
+            if time.monotonic() > deadline:
+                raise LocalError(
+                    f"{name} was not healthy within {seconds:.0f} s; the end of {log}:\n{running.end_of_log()}"
+                )
+            time.sleep(0.1)
+    except BaseException:
+        # Ctrl-C too: nothing that nobody has written down may stay behind.
+        stop(running)
+        raise
 
 
 def stop(running: Running) -> None:
