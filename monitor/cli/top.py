@@ -56,11 +56,8 @@ def table(statuses: Iterable[Status], most: int) -> Table:
             f"{failed}",
             percent(status["availability"]),
             percent(status["budget_left"], 1),
-            f"{percent(projected.get('p05'))} to {percent(projected.get('p95'))}"
-            if projected.get("p50") is not None
-            else "-",
+            percent(projected.get("p50")),
             f"{probability['99']:.2f}" if "99" in probability else "-",
-            f"{probability['95']:.2f}" if "95" in probability else "-",
             standing,
         )
     return made
@@ -134,6 +131,10 @@ def _print(found: Status) -> None:
         portals.add_row(name, *(str(counts[each]) for each in ("good", "bad", "excluded", "unclassified")))
     console.print(portals)
     left = {t: m for t, m in (found["minutes_left"] or {}).items() if m is not None}
+    projected = found["projected"] or {}
+    if projected.get("p50") is not None:
+        low, high = percent(projected["p05"]), percent(projected["p95"])
+        console.print(f"the month ends between {low} and {high} in 90 of 100 cases")
     for threshold, minutes in left.items():
         console.print(
             f"below {threshold} % is certain in {minutes:.0f} minutes of the present failure"
