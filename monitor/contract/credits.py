@@ -461,7 +461,7 @@ class _Ledger:
             return Refused(filed.id, Reason.NOTHING_OWED, f"{credit.month} entitles to no credit")
         if not hit:
             dates = ", ".join(map(str, filed.dates))
-            return Refused(filed.id, Reason.UNAFFECTED_DATE, f"no request failed by the provider's fault on {dates}")
+            return Refused(filed.id, Reason.UNAFFECTED_DATE, f"by {given} no request that counts had failed on {dates}")
         if all(given > item.claim_by for item in hit):
             last = hit[-1]
             return Refused(

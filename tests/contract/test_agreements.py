@@ -122,6 +122,15 @@ def test_months_follow_each_other_without_gap_or_overlap_whatever_zones_a_contra
         assert agreements.month_at(month.period.start) == agreements.month_at(month.period.end - 1) == month
 
 
+def test_when_the_zone_changes_the_last_month_in_the_old_one_is_whole_and_the_next_makes_up_the_difference() -> None:
+    old = Agreement("acme", zone="UTC", contracted=True)
+    new = Agreement("acme", zone="Pacific/Auckland", effective_from=date(2026, 12, 1), contracted=True)
+    both = Agreements("acme", (old, new))
+    assert both.month("2026-11").period == month_named("2026-11")
+    december = both.month("2026-12")
+    assert (december.period.start, december.period.end) == (utc("2026-12-01T00:00"), utc("2026-12-31T11:00"))
+
+
 def test_all_faults_of_a_contract_are_named_at_once() -> None:
     bad = {
         "tenant": "Acme Ltd",

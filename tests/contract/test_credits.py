@@ -124,6 +124,12 @@ def test_a_claim_before_the_month_is_final_is_held_and_decided_then() -> None:
     )
 
 
+def test_a_claim_for_a_date_that_had_not_come_is_refused_even_if_the_service_fails_then() -> None:
+    found = credit([filed(ms("2026-11-09"))])
+    assert (found.state, found.reason) == ("refused", "by 2026-11-09 no request that counts had failed on 2026-11-10")
+    assert credit([filed(ms("2026-11-10"))]).state == "claimed"
+
+
 def test_a_held_claim_is_not_confirmed() -> None:
     early = [filed(ms("2026-11-12")), decided("confirm", ms("2026-11-13"))]
     found = credit(early)
@@ -247,7 +253,7 @@ def test_the_credits_of_two_months_add_up_at_the_end_of_the_term_whichever_is_ap
         decided("confirm", FINAL + 1, "o2", "o1", month="2026-10"),
         decided("apply", FINAL + 2, "o3", "o1", month="2026-10", days=5),
     ]
-    account = fold(contract(), [october, statement()], [*other, *HAPPY], FINAL + 2)
+    account = fold(contract(), [october, statement()], [*other, HAPPY[0]], FINAL + 2)
     november = account.credits["2026-11"]
     assert (november.old_end, november.new_end) == (date(2027, 1, 5), date(2027, 1, 8)), "read before it is applied"
     account = fold(contract(), [october, statement()], [*other, *HAPPY], LATER)
