@@ -59,6 +59,9 @@ Configuration:
       name: out
       PatternLayout: {pattern: "%d %p %m%n"}
   Loggers:
+    Logger:
+      # When it started and stopped: a broker that was killed says nothing else.
+      - {name: kafka.server.KafkaRaftServer, level: INFO}
     Root:
       level: WARN
       AppenderRef: {ref: out}
@@ -149,8 +152,16 @@ def up(directory: Path, port: int | None = None) -> Running:
     run = [java(), "-Xmx512m", f"-Dlog4j2.configurationFile={logging}", "-cp", classpath()]
     if not (data / "meta.properties").is_file():
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        # One in 64 begins with a dash, so the option and its value are one word.
         done = subprocess.run(
-            [*run, "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(properties)],
+            [
+                *run,
+                "kafka.tools.StorageTool",
+                "format",
+                "--standalone",
+                f"--cluster-id={cluster}",
+                f"--config={properties}",
+            ],
             capture_output=True,
             text=True,
             check=False,
