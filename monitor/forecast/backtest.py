@@ -22,10 +22,12 @@ from monitor.forecast.mixture import Forecast, MonthSoFar, forecast
 THRESHOLDS = (9900, 9500, 9000)
 RANDOM_TIMES = 4
 """Random times a month: one in each quarter of it."""
-INCIDENT_AGE = 15.0
-"""Each failure is looked at by chance at a rate of 1 / (age + this) a minute, while it lasts.
+INCIDENT_LOOKS, INCIDENT_AGE = 12.0, 1440.0
+"""A failure is looked at, while it lasts, by chance at a rate of looks / (age + this) a minute: evenly in its first day,
+then ever more seldom, so that a week of failure does not outweigh all the others.
 
-That rate knows nothing of the end. A random moment between start and end would: given its age, it is likelier to lie in a short failure.
+That rate knows nothing of the end. A random moment between start and end would: given its age, it is likelier to lie in
+a short failure.
 """
 LOOK_EVERY = 720
 """Minutes between looks when nothing fails."""
@@ -163,7 +165,7 @@ def _times(trail: Trail, rng: np.random.Generator) -> list[tuple[int, str]]:
     mine = [(max(o.start, start), min(o.end, end)) for o in trail.outages]
     mine = [(first, upto) for first, upto in mine if first < upto]
     for one in trail.outages:
-        ages = INCIDENT_AGE * np.expm1(np.cumsum(rng.exponential(1.0, 32)))
+        ages = INCIDENT_AGE * np.expm1(np.cumsum(rng.exponential(1 / INCIDENT_LOOKS, 100)))
         minutes = one.start + ages[ages < one.end - one.start].astype(np.int64)
         times += [(minute, "incident") for minute in minutes[(minutes >= start) & (minutes < end)].tolist()]
     paths = set()

@@ -433,12 +433,15 @@ def _arriving(facts: Facts, fleet: Fleet) -> Floats:
     row, draw = np.divmod(flat, ARRIVING)
     nth = np.arange(flat.size) - np.repeat(np.cumsum(counts) - counts.ravel(), counts.ravel())
     key = facts.seeds[row] + ((draw * MOST_INCIDENTS + nth) * 4 + 1000).astype(np.uint64)
-    when, whose, which = (_hashed(key + np.uint64(i)) for i in range(3))
+    when, whose, which, law = (_hashed(key + np.uint64(i)) for i in range(4))
     own = facts.incidents.counts[row]
     mine = whose < own / (own + OWN_INCIDENTS)
     pool = (which * fleet.durations.size).astype(np.int64)
     place = (facts.incidents.offsets[row] + (which * own).astype(np.int64))[mine]
     lasting, severity = fleet.durations[pool], fleet.severities[pool]
+    # Half the fleet's are as long as its law says, which knows of longer ones than have been.
+    lawful = law < 0.5
+    lasting[lawful] = (facts.pace[row] * fleet.lasting.residual(np.zeros(law.size), 2 * law % 1.0))[lawful]
     lasting[mine], severity[mine] = facts.incidents.durations[place], facts.incidents.severities[place]
     hour = fleet.hours[pool]
     hour[mine] = facts.incidents.hours[place]
