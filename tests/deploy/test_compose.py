@@ -150,3 +150,8 @@ def test_grafana_finds_its_dashboards_and_prometheus_where_they_are() -> None:
     assert source["url"] == f"http://prometheus:{SERVICES['prometheus']['ports'][0].rsplit(':', 1)[1]}"
     home = Path(SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
     assert (DEPLOY / places[str(home.parent)] / home.name).is_file()
+
+
+def test_nothing_but_the_webhook_is_taken_from_the_environment() -> None:
+    text = (DEPLOY / "compose.yaml").read_text().replace("$$", "")
+    assert re.findall(r"\$\{?\w+", text) == ["${WEBHOOK"]
