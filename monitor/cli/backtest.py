@@ -49,6 +49,8 @@ from monitor.forecast.judge import judge
 COLUMNS = ("tenant", "start", "end", "failing_share")
 OPTIONAL = "requests_per_day"
 FAULTS_SHOWN = 10
+REPORT_WIDTH = 120
+"""Columns of the tables where no terminal tells."""
 CSV_WORLD = World("csv", retry=0.0, give_up=0.0, recovers=0.0)
 """How requests come where only failures are known: nothing that the file does not say happens in a failure."""
 
@@ -90,7 +92,8 @@ def backtest(
     if json:
         print(jsons.dumps(result))
     else:
-        show(Console(), result)
+        plain = Console()
+        show(plain if plain.is_terminal else Console(width=REPORT_WIDTH), result)
     if plots is not None:
         draw(result, plots)
 

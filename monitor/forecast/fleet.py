@@ -34,7 +34,7 @@ LAW_AGES = np.concatenate(([0.0], np.geomspace(5, 40_000, 27)))
 LAW_LEAST = 5.0
 """Shorter incidents (minutes) tell nothing of how long one lasts; many are chance."""
 _LAW_SIZE = 400
-_LAW_PRIOR = 6
+_LAW_PRIOR = 10
 _LAW_K = (0.6, 4.0)
 
 

@@ -49,6 +49,11 @@ SEVERITY_REQUESTS = 10.0
 CROWD_REQUESTS = 100.0
 """Requests with which the profile holds against the crowd that a failure draws (or scares away)."""
 MOST_INCIDENTS = 12
+TAIL, FAILING_TAIL = 0.05, 0.04
+"""Shares of the draws outside either end of the 90 % interval.
+
+How long failures last is itself not known for sure, and no draw says so: while something fails the interval is wider.
+"""
 FLOOR = 1 / 1024
 """The least probability of what no draw has shown but can still happen."""
 
@@ -104,8 +109,8 @@ def forecast(
     """
     if len(months) != len(histories):
         raise ValueError(f"expected a history for each month, found {len(histories)} for {len(months)}")
-    if not thresholds or any(not 0 < t < FULL for t in thresholds):
-        raise ValueError(f"expected thresholds in basis points, 1 to {FULL - 1}, found {tuple(thresholds)}")
+    if not thresholds or any(not 100 < t < FULL for t in thresholds):
+        raise ValueError(f"expected thresholds in basis points (9900 is 99 %), found {tuple(thresholds)}")
     made: list[Forecast] = []
     for first in range(0, len(months), CHUNK):
         made += _answers(
@@ -521,8 +526,9 @@ def _answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int]) -> list[Fore
         open_still = (expected > 0) & ~certain
         probability.append(np.where(certain, 1.0, np.where(open_still, np.clip(missed, FLOOR, 1 - FLOOR), missed)))
     asked = facts.total + expected > 0
-    at = [round(q * (DRAWS - 1)) for q in (0.05, 0.5, 0.95)]
-    low, middle, high = np.partition(1 - bad / np.maximum(total, 1e-9), at, axis=1)[:, at].T
+    at = [round(q * (DRAWS - 1)) for q in (FAILING_TAIL, TAIL, 0.5, 1 - TAIL, 1 - FAILING_TAIL)]
+    wide_low, low, middle, high, wide_high = np.partition(1 - bad / np.maximum(total, 1e-9), at, axis=1)[:, at].T
+    low, high = np.where(facts.failing, wide_low, low), np.where(facts.failing, wide_high, high)
     whole = facts.total + expected
 
     made = []

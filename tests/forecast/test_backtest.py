@@ -49,7 +49,8 @@ def test_what_is_said_to_be_likely_is(judged):
 def test_the_interval_holds_about_nine_months_of_ten(judged):
     result, _ = judged
     assert 0.8 < result["coverage"]["random"] < 0.98
-    assert 0.75 < result["coverage"]["incident"] < 0.98
+    # Ten tenants have few long failures, and the looks at one of them hold or fail together.
+    assert 0.65 < result["coverage"]["incident"] < 0.98
 
 
 def test_a_surer_page_is_a_rarer_and_a_later_one(judged):

@@ -181,9 +181,9 @@ def test_other_terms_are_other_thresholds():
     assert made.probability[9995] == 1.0
 
 
-def test_a_percentage_is_refused_as_a_threshold_out_of_range():
-    with pytest.raises(ValueError, match="basis points"):
-        forecast([], [], Fleet.of([]), (99.5, 10_000))
+def test_a_percentage_is_refused_as_a_threshold():
+    with pytest.raises(ValueError, match=r"basis points \(9900 is 99 %\), found \(99, 95, 90\)"):
+        forecast([], [], Fleet.of([]), (99, 95, 90))
 
 
 def test_a_month_without_its_history_is_refused():
