@@ -1,0 +1,121 @@
+"""`chunk.Reader` counts a batch as a whole; whatever the batch, the result is that of looking at each record by itself."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from monitor.counting import request as rq
+from monitor.counting.chunk import Cell, Chunk, Reader
+from monitor.counting.request import Rejected
+
+NOW = 1_795_428_030_000  # 2026-11-23T10:00:30Z: five minutes ahead ends within a minute
+CODES = {"E-1": "server", "E-2": "client"}
+
+
+def one_by_one(values: Sequence[bytes | None]) -> tuple[Counter[Cell], dict[int, tuple[str, str, str]]]:
+    """The rules of `request`, applied to each record alone."""
+    counts: Counter[Cell] = Counter()
+    refused = {}
+    for place, value in enumerate(values):
+        try:
+            r = rq.read(value)
+            rq.check_names(r.tenant, r.portal, r.code)
+            index = rq.classify(r.outcome, r.fault, r.code, CODES)
+            code = r.code if index == rq.UNCLASSIFIED and r.code else ""
+            counts[Cell(r.tenant, r.portal, rq.minute(r.time, NOW), index, code)] += 1
+        except Rejected as error:
+            refused[place] = (str(error.reason), error.place, str(error))
+    return counts, refused
+
+
+times = st.one_of(
+    st.sampled_from(
+        [
+            "2026-11-23T10:00:00Z", "2026-11-23T10:00:59.5z", "2026-11-23 10:00:07Z", "2026-11-23T15:30:00+05:30",
+            "2026-11-23T15:29:60+05:30", "2026-11-23T09:59:60Z", "2026-11-23T10:05:30Z", "2026-11-23T10:05:30.001Z",
+            "2026-11-23T10:05:31Z", "2026-11-23T10:06:00Z", "2026-11-23T10:00:00", "2026-11-23T24:00:00Z",
+            "2026-02-29T10:00:00Z", "2014-12-31T23:59:59Z", "2015-01-01T00:00:00Z", "2026-11-23T10:00:00-00:10", "", "now", "é" * 16,
+            "2026-11-23X10:00:00Z", "2026-11-23T10:00:00 Z", "2026-11-23T10:00:61Z",
+        ]
+    ),
+    st.integers(NOW - 120_000, NOW + 301_000),
+    st.sampled_from([NOW + 300_000, NOW + 300_001, NOW // 1000, 1_420_070_399_999, 1_420_070_400_000, -1, 0]),
+    st.datetimes().map(lambda at: at.isoformat() + "Z"),
+)  # fmt: skip
+objects = st.fixed_dictionaries(
+    {
+        "tenant": st.sampled_from(["ant", "bee", "Ant", "", "ant\n"]),
+        "time": times,
+        "portal": st.sampled_from(["login", "Ädmin", "", "a\tb"]),
+        "outcome": st.sampled_from(["success", "failure", "failure"]),
+    },
+    optional={
+        "fault": st.sampled_from([None, "server", "client", "external"]),
+        "code": st.sampled_from([None, "", "E-1", "E-2", "E-3", "x" * 65, "a\x7f"]),
+        "latency_ms": st.sampled_from([1.5, 3, "fast"]),
+        "unknown": st.just({"a": [1]}),
+    },
+)
+rubbish = st.sampled_from(
+    [
+        None,
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff",
+        b'{"tenant": NaN}',
+        b"[" * 40_000,
+        b"{}" * 40_000,
+        b'{"user": "\xed\xa0\x80"}',
+    ]
+)
+records = st.one_of(
+    objects.map(lambda each: json.dumps(each).encode()),
+    objects.map(lambda each: json.dumps(each).encode()[:-1] + b', "tenant": "bee", "tenant": "cat"}'),
+    rubbish,
+)
+batches = st.lists(st.tuples(records, st.integers(1, 3)), max_size=12).flatmap(
+    lambda drawn: st.permutations([record for record, times in drawn for _ in range(times)])
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(batches, min_size=1, max_size=3))
+@example([[b'{"tenant":"ant","portal":"p","outcome":"success","time":"2026-11-23T10:05:30Z"}',
+           b'{"tenant":"ant","portal":"p","outcome":"success","time":"2026-11-23T10:05:31Z"}']])  # fmt: skip
+def test_batches_count_as_their_records_do_one_by_one(several: list[list[bytes | None]]) -> None:
+    reader = Reader(CODES)  # remembers from batch to batch
+    for values in several:
+        counts, refused = reader.count(values, NOW)
+        expected, why = one_by_one(values)
+        assert counts == expected
+        assert {place: (str(e.reason), e.place, str(e)) for place, e in refused} == why
+        assert len(refused) == len(why)
+
+
+def test_what_was_learned_of_a_minute_does_not_let_a_later_clock_refuse_it_or_an_earlier_one_accept_it() -> None:
+    value = b'{"tenant":"ant","portal":"p","outcome":"success","time":"2026-11-23T10:05:00Z"}'
+    reader = Reader({})
+    assert not reader.count([value], NOW - 60_000)[0]
+    assert sum(reader.count([value], NOW)[0].values()) == 1
+
+
+def test_a_chunk_gives_each_tenant_to_one_frame_and_takes_up_where_it_was_taken() -> None:
+    chunk = Chunk("auth-requests", 3, 8, start=100)
+    chunk.add(110, {Cell("ant", "p", 7, rq.SUCCESS, ""): 4, Cell("bee", "p", 7, rq.UNCLASSIFIED, "E-9"): 2}, 7, 1)
+    chunk.add(125, {Cell("ant", "p", 7, rq.SUCCESS, ""): 1, Cell("ant", "p", 8, rq.SERVER, ""): 5}, 6, 0)
+    taken = chunk.take()
+    first, second, third = taken.frames({"ant": 0, "bee": 2}.__getitem__, 3, at_ms=9, complete_ms=8)
+    assert [(f.start, f.upto, f.read, f.refused) for f in (first, second, third)] == [(100, 125, 13, 1)] * 3
+    assert {t: {p: x.minutes for p, x in ps.items()} for t, ps in first.tallies.items()} == {
+        "ant": {"p": {7: [5, 0, 0, 0, 0], 8: [0, 0, 5, 0, 0]}}
+    }
+    assert not second.tallies
+    assert third.tallies["bee"]["p"].codes == {"E-9": {7: 2}}
+    assert (chunk.start, chunk.upto, chunk.empty, chunk.counts) == (125, 125, True, {})
