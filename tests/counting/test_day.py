@@ -1,0 +1,120 @@
+"""A tenant's day: what goes in comes out by minute and portal, from memory and from its bytes, and no producer fills it without end."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.counting import frame as frames
+from monitor.counting import windows
+from monitor.counting.day import CODES, DAY, OTHER, PORTALS, Day, split_by_day
+from monitor.counting.frame import Frame, Tally
+
+rows = st.lists(st.sampled_from([0, 0, 1, 255, 256, 65_535, 65_536, 2**24]), min_size=5, max_size=5)
+additions = st.lists(st.tuples(st.sampled_from(["login", "admin"]), st.integers(0, DAY - 1), rows), max_size=40)
+
+
+def filled(added: list[tuple[str, int, list[int]]], number: int = 20_780) -> Day:
+    day = Day(number)
+    for portal, minute, row in added:
+        day.portal(portal)[1].add(minute, row)
+    return day
+
+
+def by_hand(added: list[tuple[str, int, list[int]]], first: int, upto: int) -> Counter[tuple[str, int]]:
+    out: Counter[tuple[str, int]] = Counter()
+    for portal, minute, row in added:
+        for index, n in enumerate(row):
+            out[portal, index] += n if first <= minute < upto else 0
+    return +out
+
+
+def flat(portals: dict[str, list[int]]) -> Counter[tuple[str, int]]:
+    return +Counter({(name, index): n for name, row in portals.items() for index, n in enumerate(row)})
+
+
+@given(additions, st.integers(-5, DAY + 5), st.integers(-5, DAY + 5))
+def test_minutes_in_any_order_sum_up_over_any_range_before_and_after_a_round_trip(
+    added: list[tuple[str, int, list[int]]], first: int, upto: int
+) -> None:
+    day = filled(added)
+    day.stamp = 41
+    for each in (day, Day.decode(day.number, day.encode())):
+        assert each.stamp == 41
+        assert flat(each.between(first, upto)) == by_hand(added, first, upto)
+        assert flat(each.totals()) == by_hand(added, 0, DAY)
+        assert each.by_minute().sum(axis=0).tolist() == [sum(row[i] for _, _, row in added) for i in range(5)]
+        assert list(each.rows()) == list(day.rows())
+        assert all(list(portal.minutes) == sorted(set(portal.minutes)) for portal in each.portals.values())
+
+
+@given(additions, additions)
+def test_a_decoded_day_goes_on_counting(before: list[tuple[str, int, list[int]]], after: list) -> None:
+    day = Day.decode(20_780, filled(before).encode())
+    for portal, minute, row in after:
+        day.portal(portal)[1].add(minute, row)
+    assert day.encode() == filled(before + after).encode()
+
+
+def test_portals_beyond_the_most_count_under_other_and_none_is_lost() -> None:
+    day = filled(
+        [(f"portal-{n}", n, [1, 0, 0, 0, 0]) for n in range(PORTALS + 10)] + [("portal-3", 3, [0, 0, 7, 0, 0])]
+    )
+    totals = day.totals()
+    assert len(totals) == PORTALS + 1
+    assert totals[OTHER] == [10, 0, 0, 0, 0]
+    assert totals["portal-3"] == [1, 0, 7, 0, 0]
+
+
+def test_codes_beyond_the_most_count_under_other_and_none_is_lost() -> None:
+    day = Day(1)
+    for n in range(CODES + 10):
+        day.add_codes("login", f"E-{n}", {5: 2})
+    day.add_codes("login", "E-0", {5: 1, 6: 1})
+    codes = Day.decode(1, day.encode()).codes["login"]
+    assert len(codes) == CODES + 1
+    assert codes[OTHER] == {5: 20}
+    assert codes["E-0"] == {5: 3, 6: 1}
+
+
+def test_a_tally_over_midnight_is_split_at_it() -> None:
+    tally = Tally({DAY * 3 - 1: [1, 0, 0, 0, 2], DAY * 3: [0, 0, 0, 0, 4]}, {"E": {DAY * 3 - 1: 2, DAY * 3: 4}})
+    assert split_by_day(tally) == {
+        2: Tally({DAY - 1: [1, 0, 0, 0, 2]}, {"E": {DAY - 1: 2}}),
+        3: Tally({0: [0, 0, 0, 0, 4]}, {"E": {0: 4}}),
+    }
+
+
+def test_bytes_that_are_no_day_are_named() -> None:
+    with pytest.raises(ValueError, match="expected a day's record"):
+        Day.decode(1, b"\xc1 rubbish")
+
+
+@given(st.lists(st.tuples(st.integers(0, 3 * DAY), rows), max_size=20), st.integers(1, 4 * DAY))
+def test_a_window_sums_the_minutes_before_its_end_across_days(added: list[tuple[int, list[int]]], upto: int) -> None:
+    days: dict[int, Day] = {}
+    for minute, row in added:
+        days.setdefault(minute // DAY, Day(minute // DAY)).portal(f"p{minute % 2}")[1].add(minute % DAY, row)
+    for name, length in windows.WINDOWS.items():
+        expected = [sum(row[i] for minute, row in added if upto - length <= minute < upto) for i in range(5)]
+        assert windows.rolling(days.get, upto)[name] == expected
+
+
+FRAME = Frame(topic="t", partition=1, partitions=2, start=3, upto=4, at_ms=5, complete_ms=6)
+
+
+def test_a_frame_of_a_version_that_is_not_known_says_what_to_run() -> None:
+    assert frames.decode(frames.encode(FRAME)) == FRAME
+    later = msgspec.msgpack.encode([2, *msgspec.msgpack.decode(frames.encode(FRAME))[1:]])
+    with pytest.raises(ValueError, match="expected a frame of version 1, got version 2: run the newer monitor"):
+        frames.decode(later)
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"\x80", b"\xff" * 50])
+def test_bytes_that_are_no_frame_are_named(data: bytes) -> None:
+    with pytest.raises(ValueError, match="expected a frame of version 1"):
+        frames.decode(data)
