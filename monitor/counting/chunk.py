@@ -105,10 +105,7 @@ class Reader:
                 return [(r.tenant, r.time[:16], r.portal, r.outcome, r.fault, r.code) for r in requests]  # type: ignore[index]  # likewise
         except TypeError:
             pass
-        return [
-            (r.tenant, r.time // 60_000 if isinstance(r.time, int) else r.time, r.portal, r.outcome, r.fault, r.code)
-            for r in requests
-        ]
+        return [(r.tenant, _whole_time(r.time), r.portal, r.outcome, r.fault, r.code) for r in requests]
 
     def _know(self, endings: set[str]) -> bool:
         """Whether all times end in seconds of a minute and Z, so that their first 16 characters are their UTC minute."""
@@ -161,6 +158,13 @@ class Reader:
                 refused.append(Refused(index, error))
             else:
                 counts[cell] = counts.get(cell, 0) + 1
+
+
+def _whole_time(time: str | int) -> str | int:
+    """A time as a key holds it when its batch is not all in UTC; a text as short as a UTC minute is none, and must not pass for one."""
+    if isinstance(time, int):
+        return time // 60_000
+    return time + "?" if len(time) == MINUTE_CHARACTERS else time
 
 
 def _whole_minute(time: str | int, now_ms: int) -> int:

@@ -239,9 +239,12 @@ class Engine:
             if everyone
             or tenant.forecast is None
             or tenant.name in troubled
-            or (_hash(tenant) + tick) % TICKS_A_MINUTE == 0
+            or tick - tenant.looked_at_tick >= TICKS_A_MINUTE
         ]
         for tenant in due:
+            # The first time spreads the later ones, over a minute and over `FORECAST_EVERY` of them.
+            new = tenant.forecast is None
+            tenant.looked_at_tick = tick - (_hash(tenant) % TICKS_A_MINUTE if new else 0)
             self._enter_period(tenant, minute)
             tenant.windows = windows.rolling(lambda number, t=tenant: t.day(number, self.table), upto)  # type: ignore[misc]  # a default argument binds the loop's tenant
             self._forget(tenant, minute)
@@ -250,8 +253,11 @@ class Engine:
             for tenant in due
             if tenant.forecast is None
             or self._in_trouble(tenant)
-            or (_hash(tenant) // TICKS_A_MINUTE + minute) % FORECAST_EVERY == 0
+            or minute - tenant.forecast_at_minute >= FORECAST_EVERY
         ]
+        for tenant in forecast_due:
+            new = tenant.forecast is None
+            tenant.forecast_at_minute = minute - (_hash(tenant) // TICKS_A_MINUTE % FORECAST_EVERY if new else 0)
         self._project(forecast_due, upto)
         for tenant in forecast_due:
             self._judge(tenant)

@@ -80,9 +80,23 @@ class Tenant:
     """A tenant in memory: its account, its days (those in use decoded, the rest as bytes in the table), and what is derived from them."""
 
     __slots__ = (
-        "account", "changed", "days", "dirty", "forecast", "history", "month", "name", "numbers", "period", "unfed", "version",
-        "windows", "zone",
-    )  # fmt: skip
+        "account",
+        "changed",
+        "days",
+        "dirty",
+        "forecast",
+        "forecast_at_minute",
+        "history",
+        "looked_at_tick",
+        "month",
+        "name",
+        "numbers",
+        "period",
+        "unfed",
+        "version",
+        "windows",
+        "zone",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -100,6 +114,9 @@ class Tenant:
         self.unfed: set[int] = set()
         """Days whose minutes the history has not seen as they are now."""
         self.forecast: Forecast | None = None
+        self.forecast_at_minute = 0
+        self.looked_at_tick = 0
+        """When its forecast, and its windows, were last made."""
         self.changed = False
         """Whether its status has changed since it was last taken."""
         self.version = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -74,12 +75,16 @@ def wanted(settings: Settings) -> list[Topic]:
 @asynccontextmanager
 async def _admin(settings: Settings) -> AsyncIterator[tuple[AIOKafkaAdminClient, dict[str, int]]]:
     """A client, and how many partitions each topic of the broker has."""
+    # What it says of a broker that does not answer, we say ourselves, once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
     try:
         await admin.start()
     except KafkaConnectionError as error:
         await admin.close()
         raise Unreachable(f"no Kafka at {settings.kafka_bootstrap}: {error}") from None
+    finally:
+        logging.getLogger("aiokafka").setLevel(logging.NOTSET)
     try:
         yield admin, {d["topic"]: len(d["partitions"]) for d in await admin.describe_topics(await admin.list_topics())}
     finally:

@@ -60,7 +60,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's classes are un
     async def _drain_messages(self, fetcher: Any) -> None:
         try:
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):
-                records, active = await self._wait_next_records(1.0)
+                try:
+                    records, active = await self._wait_next_records(1.0)
+                except kafka_errors.NoOffsetForPartitionError:
+                    continue  # a partition of a new assignment that recovery or perform_seek has not positioned yet
                 await asyncio.sleep(0)
                 if self.should_stop:
                     return

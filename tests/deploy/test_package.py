@@ -131,7 +131,6 @@ def test_the_wheel_holds_the_package_and_nothing_else(installed: Installed) -> N
     assert modules | {"monitor/py.typed"} <= set(names)
 
 
-@pytest.mark.xfail(strict=True, reason="monitor.local.processes imports psutil, which only the extra `local` installs")
 def test_installed_alone_it_tells_what_it_can_do(installed: Installed) -> None:
     said = installed.run("monitor", "--help")
     assert said.returncode == 0, said.stderr
@@ -148,7 +147,6 @@ def test_without_a_broker_it_ends_by_saying_so(installed: Installed, words: list
     assert said.stderr.splitlines()[-1].startswith(f"no Kafka at {address}")
 
 
-@pytest.mark.xfail(strict=True, reason="aiokafka's own warning stands before it")
 def test_without_a_broker_it_says_so_in_one_line(installed: Installed) -> None:
     said = installed.run("monitor", "topics", "apply", MONITOR_KAFKA_BOOTSTRAP=f"127.0.0.1:{free_port()}")
     assert len(said.stderr.splitlines()) == 1

@@ -207,3 +207,13 @@ def test_offsets_of_the_journal_do_not_go_back() -> None:
     engine = journal.feed(Engine({}))
     with pytest.raises(AssertionError, match="must not go back"):
         engine.take(0, journal.records[0])
+
+
+def test_a_tenant_is_evaluated_though_the_clock_jumps_over_its_tick() -> None:
+    journal = Journal()
+    for at in range(START, START + 75):
+        upto = journal.upto + 100
+        journal._frame(journal.upto, upto, (at + 1) * 60_000, 0, {"ant": {at: GOOD if at < START + 60 else BAD}})
+        journal.upto = upto
+    found = status(journal.feed(Engine({})))
+    assert found["expected_requests"] >= found["good"] + found["bad"]
