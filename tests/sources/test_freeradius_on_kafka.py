@@ -1,5 +1,6 @@
 """From a real FreeRADIUS through `monitor ship` into a topic of a real Kafka: nothing lost, and nothing twice when nothing died."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -13,6 +14,11 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+
+from monitor.local.processes import answers, free_port, start, stop
+from monitor.settings import Settings
+from monitor.stream import topics
+from monitor.stream.reading import reader, statuses
 
 SHIP = "import typer; from monitor.cli.ship import ship; typer.run(ship)"
 Ship = Callable[..., "subprocess.Popen[str]"]
@@ -143,3 +149,45 @@ def test_a_log_that_is_not_there_and_a_position_that_is_none_are_usage_errors(tm
     (tmp_path / "log").write_text("one\n")
     (tmp_path / ".log.position").write_text("12")
     assert ship(tmp_path / "log", "any", "127.0.0.1:1").wait(30) == 2
+
+
+@pytest.mark.needs("freeradius", "radclient")
+async def test_a_broken_backend_stands_in_status_with_exactly_its_failures(
+    radius, ship: Ship, kafka: str, unique: str, tmp_path: Path
+) -> None:
+    settings = Settings(
+        kafka_bootstrap=kafka,
+        topic_prefix=f"{unique}.",
+        sources={"radius": "freeradius"},
+        http_port=free_port(),
+        data_dir=str(tmp_path / "worker"),
+    )
+    await topics.apply(settings)
+    environment = {
+        "MONITOR_KAFKA_BOOTSTRAP": kafka,
+        "MONITOR_TOPIC_PREFIX": settings.topic_prefix,
+        "MONITOR_SOURCES": "radius=freeradius",
+        "MONITOR_HTTP_PORT": str(settings.http_port),
+        "MONITOR_DATA_DIR": settings.data_dir,
+    }
+    command = [sys.executable, "-c", "from monitor.cli import main; main()", "worker"]
+    address = settings.http_port
+    worker = start("worker", command, address, tmp_path / "worker.log", lambda: answers(address), 60, environment)
+    try:
+        ship(radius.decisions, settings.topic("radius"), kafka)
+        radius.ask(20, "alice", "correct horse")
+        radius.ask(5, "alice", "wrong")
+        radius.stop_backend()
+        radius.ask(8, "alice", "correct horse")
+        radius.start_backend()
+        radius.ask(10, "alice", "correct horse")
+        expected = {"good": 20 + 5 + 10, "bad": 8, "excluded": 0, "unclassified": 0}
+        known: dict[str, dict[str, object]] = {}
+        async with reader(settings, "status") as source:
+            deadline = time.monotonic() + 60
+            while {name: known.get("acme", {}).get(name) for name in expected} != expected:
+                assert time.monotonic() < deadline, f"expected {expected}, status has {known}"
+                await asyncio.sleep(0.3)
+                await statuses(source, known)
+    finally:
+        stop(worker)
