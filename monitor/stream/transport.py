@@ -31,6 +31,8 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from mode import Service
 
+from monitor.stream import takeover
+
 COMMIT_SECONDS = 20.0
 READ_MARK = "counted"
 """Metadata of our commits to source topics. A committed offset without it was set by an operator."""
@@ -130,10 +132,37 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's classes are un
             ours = [TopicPartition(t.topic, t.partition) for t in self.assignment() if t.topic in self.block_topics]
             found = await self._thread.call_thread(self._seek_to_starts, ours, generation)
             positions = {ensure_TP(tp): at for tp, at in found.items()}
+            await self._undo_resets(positions, generation)
             for tp, (offset, _) in positions.items():
                 self._read_offset[tp] = offset
                 self._committed_offset[tp] = offset
             app.on_positions(generation, positions)
+
+    async def _undo_resets(self, positions: dict[TP, tuple[int, str]], generation: int) -> None:
+        """Where an operator, and not a worker, set a source's offset: go on where nothing is counted twice."""
+        app = self.app
+        asked = {tp: at for tp, (at, mark) in positions.items() if tp.topic != app.journal_name and mark != READ_MARK}
+        if not asked:
+            return
+        journal = [TopicPartition(app.journal_name, q) for q in range(app.journal_partitions)]
+        committed = await self._thread.call_thread(self._committed_in_thread, journal)
+        whence = {tp: committed[tp].offset if tp in committed else 0 for tp in journal}
+        going_on = await takeover.starts(
+            app.settings.kafka_bootstrap, whence, {(tp.topic, tp.partition): at for tp, at in asked.items()}
+        )
+        changed = {tp: (going_on[tp.topic, tp.partition], READ_MARK) for tp in asked}
+        await self.commit_pinned(changed, generation)
+        await self._thread.call_thread(
+            self._seek_in_thread, {tp: at for tp, (at, _) in changed.items() if at != asked[tp]}
+        )
+        positions.update(changed)
+
+    async def _committed_in_thread(self, partitions: list[Any]) -> dict[Any, Any]:
+        return dict(await self._thread._consumer._coordinator.fetch_committed_offsets(partitions))
+
+    async def _seek_in_thread(self, offsets: Mapping[TP, int]) -> None:
+        for tp, offset in offsets.items():
+            self._thread._consumer._fetcher.seek_to(TopicPartition(tp.topic, tp.partition), offset)
 
     async def _seek_to_starts(self, ours: list[Any], generation: int) -> dict[Any, tuple[int, str]]:
         kafka = self._thread._consumer

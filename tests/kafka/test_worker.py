@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from monitor.local.processes import free_port
@@ -340,6 +340,32 @@ def test_a_second_worker_takes_over_tenants_and_the_first_stops_cleanly(deployme
     first.process.terminate()
     assert first.ended(15) == 0, first.said()
     deployment.until("the second worker shows all tenants", lambda: second.series() == deployment.truth)
+    deployment.assert_exact()
+
+
+def test_requests_read_again_because_an_operator_set_the_group_back_count_once(deployment: Deployment) -> None:
+    deployment.make_topics()
+    first = deployment.start()
+    for n in range(400):
+        deployment.request("acme", "login", n % len(KINDS))
+    deployment.all_produced()
+    deployment.until("all is counted", lambda: first.series() == deployment.truth)
+    deployment.workers.remove(first)
+    first.process.terminate()
+    assert first.ended(15) == 0, first.said()
+
+    settings = deployment.settings
+    source = settings.topic("auth-requests")
+    back = [TopicPartition(source, partition, 3) for partition in range(4)]
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    group = ConsumerGroupTopicPartitions(settings.topic_prefix + settings.group, back)
+    admin.alter_consumer_group_offsets([group])[group.group_id].result(20)
+
+    for n in range(100):
+        deployment.request("acme", "login", n % len(KINDS))
+    deployment.all_produced()
+    second = deployment.start()
+    deployment.until("all is counted, once", lambda: second.series() == deployment.truth)
     deployment.assert_exact()
 
 
