@@ -36,9 +36,9 @@ def rendered(service: str, folder: Path, **environment: str) -> str:
         target: str((DEPLOY / source).resolve()) for source, target, *_ in mounts(service) if source.startswith(".")
     }
     [config] = re.findall(r"--config.file=(\S+)", program)
-    for target, place in moves.items():
-        before = before.replace(target, place)
-    before = before.replace("/tmp/", f"{folder}/")
+    # In one pass, so that a repository that itself stands under the container's /tmp is left where it is.
+    moves["/tmp/"] = f"{folder}/"
+    before = re.sub("|".join(map(re.escape, moves)), lambda found: moves[found[0]], before)
     subprocess.run(["/bin/sh", "-euc", before], check=True, env={"PATH": os.environ["PATH"], **environment})
     return (folder / Path(config).name).read_text()
 
