@@ -63,6 +63,9 @@ class Outlets(Protocol):
     def announcement(self, made: Announcement) -> Record:
         """What the engine announces."""
 
+    def topic(self, kind: str) -> str:
+        """The topic, without the prefix, that announcements of a kind go to."""
+
     def rejected(self, topic: str, partition: int, offset: int, value: bytes | None, error: Rejected) -> Record:
         """A record that was refused."""
 
@@ -77,8 +80,8 @@ class Adapter(Protocol):
 class DecisionReader(Protocol):
     """Checks people's decisions before they enter the journal."""
 
-    def __call__(self, kind: str, offset: int, value: bytes) -> Decision:
-        """The decision in a record; raises Rejected."""
+    def __call__(self, kind: str, offset: int, value: bytes, now_ms: int) -> Decision:
+        """The decision in a record that is read at `now_ms` (epoch); raises Rejected."""
 
 
 class SourcePartition:
@@ -126,7 +129,6 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         self.read_decision = read_decision
         self.journal_name = settings.topic("journal")
         self.status_name = settings.topic("status")
-        self.breaches_name = settings.topic("breaches")
         self.journal_partitions = partitions[self.journal_name]
         self.readers = {topic: Reader(table) for topic, table in codes.items()}
         self.vitals = Vitals()
@@ -194,7 +196,7 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
                 continue
             horizon = int(metadata) if metadata else -1
             records = self.ledger.data.records(tp.partition)
-            self.engines[tp.partition] = Engine(records, offset=offset, horizon=horizon)
+            self.engines[tp.partition] = Engine(records, offset=offset, horizon=horizon, place=(tp.topic, tp.partition))
             self.committed_horizon[tp.partition] = horizon
         self.room.set()
         self.vitals.ready = True
@@ -268,7 +270,7 @@ async def _count(app: App, source: SourcePartition, found: Block) -> None:
         for place, value in enumerate(values):
             try:
                 if value is not None:
-                    decisions.append(app.read_decision(source.kind, block.offsets[place], value))
+                    decisions.append(app.read_decision(source.kind, block.offsets[place], value, now_ms()))
             except Rejected as error:
                 refused.append((place, error))
         counts: Mapping[Any, int] = {}
@@ -391,8 +393,8 @@ async def checkpoint(app: App) -> None:
             await durable([f for q, c in made.items() for f in await _records(app, q, c.days, c.horizon, mark)])
             await durable(
                 [
-                    await app.produce(app.breaches_name, None, app.outlets.announcement(a))
-                    for c in made.values()
+                    await app.produce(app.settings.topic(app.outlets.topic(a.kind)), q, app.outlets.announcement(a))
+                    for q, c in made.items()
                     for a in c.announcements
                 ]
             )
@@ -407,6 +409,7 @@ async def checkpoint(app: App) -> None:
             die(75, f"a checkpoint could not be made durable: {error!r}")
         for partition, one in made.items():
             app.committed_horizon[partition] = one.horizon
+            app.engines[partition].committed(one.horizon)
             app.vitals.checkpoint_at[partition] = time.time()
 
 
