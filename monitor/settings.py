@@ -53,6 +53,8 @@ class Settings:
     """How often counts go to the journal."""
     checkpoint_seconds: float = 30.0
     """How often changed days are made durable."""
+    clock: str = "machine"
+    """What tells a worker the time: "machine", or "records", the newest timestamp read, to play recorded requests in their own time."""
     session_seconds: float = 6.0
     """After this long without a heartbeat a worker's partitions go to others."""
     prometheus_url: str = "http://127.0.0.1:9090"
@@ -70,6 +72,8 @@ class Settings:
         for name in ("http_port", "partitions", "replicas", "flush_seconds", "checkpoint_seconds", "session_seconds"):
             if getattr(self, name) <= 0:
                 faults.append(f"{name}: expected more than 0, found {getattr(self, name)}")
+        if self.clock not in ("machine", "records"):
+            faults.append(f'clock: expected "machine" or "records", found {self.clock!r}')
         if faults:
             raise ValueError("; ".join(faults))
 

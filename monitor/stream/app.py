@@ -63,6 +63,9 @@ class Outlets(Protocol):
     def announcement(self, made: Announcement) -> Record:
         """What the engine announces."""
 
+    def topic(self, kind: str) -> str:
+        """The topic, without the prefix, that announcements of a kind go to."""
+
     def rejected(self, topic: str, partition: int, offset: int, value: bytes | None, error: Rejected) -> Record:
         """A record that was refused."""
 
@@ -77,14 +80,14 @@ class Adapter(Protocol):
 class DecisionReader(Protocol):
     """Checks people's decisions before they enter the journal."""
 
-    def __call__(self, kind: str, offset: int, value: bytes) -> Decision:
-        """The decision in a record; raises Rejected."""
+    def __call__(self, kind: str, offset: int, value: bytes, now_ms: int) -> Decision:
+        """The decision in a record that is read at `now_ms` (epoch); raises Rejected."""
 
 
 class SourcePartition:
     """One source partition on this worker: its open chunk and how far it is known to have been read."""
 
-    __slots__ = ("adapter", "caught_up", "chunk", "complete_ms", "kind", "reader", "told_at")
+    __slots__ = ("adapter", "caught_up", "chunk", "complete_ms", "kind", "newest_ms", "reader", "told_at", "told_ms")
 
     def __init__(self, chunk: Chunk, reader: Reader | None, adapter: Adapter | None, kind: str) -> None:
         self.chunk = chunk
@@ -96,6 +99,9 @@ class SourcePartition:
         self.complete_ms = 0
         """The same for what stands before the chunk's start, which is committed."""
         self.told_at = 0.0
+        self.told_ms = 0
+        self.newest_ms = 0
+        """The newest timestamp read from it, epoch milliseconds."""
 
 
 class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
@@ -126,7 +132,6 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         self.read_decision = read_decision
         self.journal_name = settings.topic("journal")
         self.status_name = settings.topic("status")
-        self.breaches_name = settings.topic("breaches")
         self.journal_partitions = partitions[self.journal_name]
         self.readers = {topic: Reader(table) for topic, table in codes.items()}
         self.vitals = Vitals()
@@ -141,6 +146,9 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         self.rejections: list[Awaitable[Any]] = []
         """Refused records on their way; durable before the offsets behind them are committed."""
         self.committed_horizon: dict[int, int] = {}
+        self.by_records = settings.clock == "records"
+        self.newest_ms = 0
+        """The newest timestamp of any source's record, epoch milliseconds."""
         self.stopping = False
         self.flushed_at = 0.0
         self._places: dict[str, int] = {}
@@ -194,7 +202,7 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
                 continue
             horizon = int(metadata) if metadata else -1
             records = self.ledger.data.records(tp.partition)
-            self.engines[tp.partition] = Engine(records, offset=offset, horizon=horizon)
+            self.engines[tp.partition] = Engine(records, offset=offset, horizon=horizon, place=(tp.topic, tp.partition))
             self.committed_horizon[tp.partition] = horizon
         self.room.set()
         self.vitals.ready = True
@@ -203,6 +211,14 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
     def backlog(self) -> bool:
         """Whether so much waits in the sources that throughput comes before freshness."""
         return sum(self.vitals.source_lag.values()) > BACKLOG_RECORDS
+
+    def now_ms(self, source: SourcePartition | None = None) -> int:
+        """The time, epoch milliseconds. By records, a source that has more to be read is as late as what was read of it."""
+        if not self.by_records:
+            return time.time_ns() // 1_000_000
+        if source is not None and self.vitals.source_lag.get((source.chunk.topic, source.chunk.partition), 0):
+            return source.newest_ms
+        return self.newest_ms
 
     # -- placing and sending
 
@@ -226,11 +242,6 @@ async def durable(futures: Iterable[Awaitable[Any]]) -> None:
         await asyncio.wait_for(asyncio.gather(*waiting), DURABLE_SECONDS)
 
 
-def now_ms() -> int:
-    """The worker's clock, epoch milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
 # -- tally
 
 
@@ -244,11 +255,13 @@ async def tally(app: App, stream: Any) -> None:
         if source is None:
             continue
         for block in message.value:
+            source.newest_ms = max(source.newest_ms, block.timestamp)
+            app.newest_ms = max(app.newest_ms, block.timestamp)
             await _count(app, source, block)
         highwater = app.consumer.highwater(message.tp) or 0
         app.vitals.source_lag[message.topic, message.partition] = max(0, highwater - source.chunk.upto)
         if source.chunk.upto >= highwater:
-            source.caught_up = now_ms()
+            source.caught_up = app.now_ms()
         if len(source.chunk.counts) > CELLS_A_CHUNK:
             app.room.clear()
             app.wake.set()
@@ -268,14 +281,14 @@ async def _count(app: App, source: SourcePartition, found: Block) -> None:
         for place, value in enumerate(values):
             try:
                 if value is not None:
-                    decisions.append(app.read_decision(source.kind, block.offsets[place], value))
+                    decisions.append(app.read_decision(source.kind, block.offsets[place], value, app.now_ms()))
             except Rejected as error:
                 refused.append((place, error))
         counts: Mapping[Any, int] = {}
     else:
         if source.adapter is not None:
             values, places = _adapt(source.adapter, values, refused)
-        counts, faults = source.reader.count(values, now_ms()) if values else ({}, [])
+        counts, faults = source.reader.count(values, app.now_ms()) if values else ({}, [])
         refused += [(places[fault.place], fault.error) for fault in faults]
         app.vitals.requests[chunk.topic] += len(values) - len(faults)
     for place, why in refused:
@@ -308,12 +321,13 @@ async def flush(app: App, *, final: bool = False) -> None:
         if app.backlog and app.room.is_set() and not final and time.monotonic() - app.flushed_at < BACKLOG_SECONDS:
             return
         app.flushed_at = time.monotonic()
-        at = now_ms()
         futures, app.rejections = app.rejections, []
         commits: dict[TP, tuple[int, str]] = {}
         for tp, source in app.sources.items():
+            at = app.now_ms(source)
             if source.chunk.empty:
-                if final or time.monotonic() - source.told_at > HEARTBEAT_SECONDS:
+                silent = time.monotonic() - source.told_at > HEARTBEAT_SECONDS
+                if final or silent or (app.by_records and at > source.told_ms):
                     await _seal(app, tp, source, at, futures)
                 continue
             taken = source.chunk.take()
@@ -329,7 +343,7 @@ async def flush(app: App, *, final: bool = False) -> None:
             if final:
                 sealing: list[Awaitable[Any]] = []
                 for tp in commits:
-                    await _seal(app, tp, app.sources[tp], at, sealing)
+                    await _seal(app, tp, app.sources[tp], app.now_ms(app.sources[tp]), sealing)
                 await durable(sealing)
         except FencedError as error:
             die(78, f"another worker took over while a chunk was sent: {error}")
@@ -346,7 +360,7 @@ async def _seal(app: App, tp: TP, source: SourcePartition, at: int, futures: lis
     if highwater is not None and source.chunk.upto >= highwater:
         source.complete_ms = at
         app.vitals.source_lag[tp.topic, tp.partition] = 0
-    source.told_at = time.monotonic()
+    source.told_at, source.told_ms = time.monotonic(), at
     record: Record = (None, frames.encode(source.chunk.seal_frame(at, source.complete_ms)), [])
     futures += [await app.produce(app.journal_name, partition, record) for partition in range(app.journal_partitions)]
 
@@ -391,8 +405,8 @@ async def checkpoint(app: App) -> None:
             await durable([f for q, c in made.items() for f in await _records(app, q, c.days, c.horizon, mark)])
             await durable(
                 [
-                    await app.produce(app.breaches_name, None, app.outlets.announcement(a))
-                    for c in made.values()
+                    await app.produce(app.settings.topic(app.outlets.topic(a.kind)), q, app.outlets.announcement(a))
+                    for q, c in made.items()
                     for a in c.announcements
                 ]
             )
@@ -407,6 +421,7 @@ async def checkpoint(app: App) -> None:
             die(75, f"a checkpoint could not be made durable: {error!r}")
         for partition, one in made.items():
             app.committed_horizon[partition] = one.horizon
+            app.engines[partition].committed(one.horizon)
             app.vitals.checkpoint_at[partition] = time.time()
 
 

@@ -16,7 +16,7 @@ from monitor.settings import Settings
 
 DAY_MS = 86_400_000
 LARGE = str(16 << 20)
-DECISIONS = {"contracts": "contracts"}
+DECISIONS = {name: name for name in ("contracts", "exclusions", "decisions", "claims")}
 """Topics of people's decisions, and the kind that each carries."""
 
 
@@ -48,6 +48,8 @@ def wanted(settings: Settings) -> list[Topic]:
     n = settings.partitions
     deleted = {"cleanup.policy": "delete"}
     compacted = {"cleanup.policy": "compact"}
+    # People's decisions are never edited, only added to: none of them may go.
+    kept = {"cleanup.policy": "delete", "retention.ms": "-1"}
     topics = [
         Topic(name, n, {**deleted, "retention.ms": str(7 * DAY_MS)}, f"auth requests, {form} records")
         for name, form in settings.source_topics.items()
@@ -63,9 +65,14 @@ def wanted(settings: Settings) -> list[Topic]:
             {**deleted, "retention.ms": str(90 * DAY_MS), "max.message.bytes": LARGE},
             "frames: what was counted",
         ),
-        ("contracts", compacted, "who is promised what"),
+        ("contracts", kept, "who is promised what"),
+        ("exclusions", kept, "what does not count: declared, corrected, approved, revoked"),
+        ("decisions", kept, "what people ruled where counts cannot tell"),
+        ("claims", kept, "claims for credits, and decisions about them"),
         ("status", compacted, "each tenant's month so far"),
-        ("breaches", {**deleted, "retention.ms": str(400 * DAY_MS)}, "verdicts, for billing"),
+        ("breaches", {**deleted, "retention.ms": str(400 * DAY_MS)}, "verdicts and notices"),
+        ("statements", {**compacted, "max.message.bytes": LARGE}, "each month's statements, every version"),
+        ("credits", kept, "what is owed, claimed and applied"),
     ]
     topics += [Topic(settings.topic(name), n, config, purpose) for name, config, purpose in ours]
     topics.append(Topic(changelog(settings), n, {**compacted, "max.message.bytes": LARGE}, "the workers' table"))
@@ -156,7 +163,7 @@ async def partitions(settings: Settings) -> dict[str, int]:
             )
         found = {name: there[name] for name in names}
     journal = found[settings.topic("journal")]
-    alike = [settings.topic("status"), settings.topic("breaches"), changelog(settings)]
+    alike = [*(settings.topic(name) for name in ("status", "breaches", "statements", "credits")), changelog(settings)]
     unlike = [f"{name} has {found[name]}" for name in alike if found[name] != journal]
     if unlike:
         raise MissingTopics(f"expected as many partitions as the journal's {journal}: {', '.join(unlike)}")
