@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from monitor.contract.instant import rfc3339
 from monitor.contract.period import MINUTE_MS
 from monitor.contract.readings import deadline
-from monitor.contract.support.requests import rfc3339
 from monitor.contract.terms import STANDARD, Terms, label, percent, ratio, shown, terms_of, until
 
 TermsFile = Annotated[Path | None, typer.Option(help="TOML file of other terms (default: the published ones).")]

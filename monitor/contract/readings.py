@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.contract.exclusions import Exclusion, Window
+from monitor.contract.instant import rfc3339
 from monitor.contract.period import MINUTE_MS, Period, day_start, local_days
 from monitor.contract.rulings import FAULTS, Rulings
-from monitor.contract.support.requests import rfc3339
 from monitor.contract.terms import Terms, percent, shown
 
 Integers = NDArray[np.int64]
