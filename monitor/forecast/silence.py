@@ -71,6 +71,8 @@ _BATCH = 256
 """Tenants whose rhythms are made at once: more gain nothing but memory."""
 _MOST = 4.6
 """Pulses a minute: that an always busy tenant's minute is empty has at least a chance of 1 %."""
+_TELLING = 1.6
+"""Events a minute, with which a fifth of the minutes is empty: hours with more tell little of how requests come."""
 _PSEUDO = 2
 """Empty minutes that are assumed, in which pulses came as if minutes did not depend on each other."""
 
@@ -184,12 +186,16 @@ def _rhythms(rows: Ints, known: NDArray[np.bool_], days: Sequence[int]) -> list[
     pulses = began.sum(axis=1) - np.take_along_axis(began, busiest, 1)[:, 0]
     share = some / (minutes + 1)
     ends = (pulses + _PSEUDO * share) / (minutes - some + _PSEUDO)
-    rate = np.minimum(-np.log1p(-np.minimum(ends, 0.999)), _MOST).reshape(n, _HOURS)
+    rate = -np.log1p(-np.minimum(ends, 0.999)).reshape(n, _HOURS)
+    events = -np.log1p(-share).reshape(n, _HOURS)
+    # A full hour hides how much requests come in bursts; the others tell.
+    telling = events < _TELLING
+    bursts = ((rate * telling).sum(axis=1) + 1) / ((events * telling).sum(axis=1) + 1)
+    rate = np.minimum(np.minimum(rate, events * np.minimum(bursts, 1.0)[:, None]), _MOST)
     due = np.minimum(rate, np.minimum(np.roll(rate, 1, axis=1), np.roll(rate, -1, axis=1)))
     by_day = due.reshape(n, 7, 24)
     quietest = by_day[np.arange(n), by_day.sum(axis=2).argmin(axis=1)]
     closed = np.minimum(due, np.tile(quietest / 2, 7))
-    events = -np.log1p(-share).reshape(n, _HOURS)
     needed = _needed(active, began, there)
     enough = known.sum(axis=1) >= DAYS_LEAST
     summed = np.stack([_cumulated(rates) for rates in (due, closed, events)], axis=1)
