@@ -25,7 +25,7 @@ from monitor.cli.deciding import (
 from monitor.cli.statement import Month, current, issued
 from monitor.contract.agreement import Agreement, Agreements
 from monitor.contract.credits import Account, ClaimDecision, Credit, fold
-from monitor.contract.support.requests import rfc3339
+from monitor.contract.instant import rfc3339
 from monitor.settings import Settings, load
 
 app = typer.Typer(help="Claims for credits: nothing is credited unasked.", no_args_is_help=True)

@@ -24,8 +24,8 @@ from monitor.cli.deciding import (
     standing,
     times,
 )
+from monitor.contract.instant import rfc3339
 from monitor.contract.rulings import FAULTS, SILENCE, Ruling, rulings
-from monitor.contract.support.requests import rfc3339
 from monitor.settings import load
 
 app = typer.Typer(help="Rulings: whose fault a code is, what a silence was, an unmeasured month.", no_args_is_help=True)

@@ -16,8 +16,8 @@ import typer
 from monitor.cli.running import run
 from monitor.contract.decisions import Refused
 from monitor.contract.exclusions import ALL
+from monitor.contract.instant import instant
 from monitor.contract.period import MINUTE_MS, moment_of
-from monitor.contract.support.requests import instant
 from monitor.counting.request import Rejected
 from monitor.settings import Settings
 from monitor.sources.decisions import READERS, read_decision

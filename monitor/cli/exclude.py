@@ -25,8 +25,8 @@ from monitor.cli.deciding import (
     standing,
     times,
 )
-from monitor.contract.exclusions import ALL, Exclusion, ExclusionDecision, Window, exclusions, refusal
-from monitor.contract.support.requests import CATEGORIES, rfc3339
+from monitor.contract.exclusions import ALL, CATEGORIES, Exclusion, ExclusionDecision, Window, exclusions, refusal
+from monitor.contract.instant import rfc3339
 from monitor.settings import Settings, load
 
 app = typer.Typer(help="Exclusions: minutes that count on neither side, once approved.", no_args_is_help=True)

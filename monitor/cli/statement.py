@@ -9,9 +9,9 @@ import typer
 
 from monitor.cli.deciding import AsJson, Tenant, aligned, epoch_ms, finding, shown_minute, usage
 from monitor.cli.running import run
+from monitor.contract.instant import instant, rfc3339
 from monitor.contract.period import MINUTE_MS, month_named
 from monitor.contract.statement import Statement, as_of, interim
-from monitor.contract.support.requests import instant, rfc3339
 from monitor.settings import Settings, load
 
 Month = Annotated[str, typer.Argument(help="The month, such as 2026-11.")]

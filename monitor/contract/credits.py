@@ -26,9 +26,9 @@ from typing import Any, Literal, Protocol, get_args
 
 from monitor.contract.agreement import Agreement, Agreements
 from monitor.contract.decisions import Fields, Reason, Refused, known
+from monitor.contract.instant import rfc3339
 from monitor.contract.period import MINUTE_MS, day_start, local_date, month_named
 from monitor.contract.readings import Affected, deadline
-from monitor.contract.support.requests import rfc3339
 
 Action = Literal["file", "confirm", "dispute", "apply"]
 ACTIONS: tuple[Action, ...] = get_args(Action)

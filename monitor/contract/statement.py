@@ -24,6 +24,7 @@ import msgspec
 
 from monitor.contract.agreement import Agreements, Month
 from monitor.contract.exclusions import ExclusionDecision, exclusions, in_scope, segments
+from monitor.contract.instant import instant, rfc3339
 from monitor.contract.period import MINUTE_MS, Period, day_start, local_date
 from monitor.contract.readings import (
     Affected,
@@ -38,7 +39,6 @@ from monitor.contract.readings import (
     coverage,
 )
 from monitor.contract.rulings import Ruling, rulings
-from monitor.contract.support.requests import instant, rfc3339
 from monitor.contract.terms import percent, terms_of, terms_record
 
 FORMAT = 1

@@ -340,14 +340,13 @@ class Engine:
         clock, complete = self.resolver.clock_ms(), self.resolver.complete_ms()
         if complete is not None:
             self.complete_ms = max(self.complete_ms, complete)
-        if clock is None or clock <= self.clock_ms:
+        if clock is not None:
+            self.clock_ms = max(self.clock_ms, clock)
+        tick = self.clock_ms // TICK_MS
+        if clock is None or tick <= self._tick or self.stamp <= self.horizon or self.only is not None:
             return
-        self.clock_ms = clock
-        tick = clock // TICK_MS
-        if tick <= self._tick or self.stamp <= self.horizon or self.only is not None:
-            return
-        first, self._tick = self._tick < 0, tick
-        if complete is not None and clock - complete <= CAUGHT_UP_MS:
+        if complete is not None and self.clock_ms - complete <= CAUGHT_UP_MS:
+            first, self._tick = self._tick < 0, tick
             self._evaluate(tick, everyone=first)
 
     def _evaluate(self, tick: int, *, everyone: bool) -> None:

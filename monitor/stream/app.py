@@ -26,6 +26,7 @@ from monitor.counting.frame import Decision
 from monitor.counting.request import Rejected
 from monitor.engine.engine import Checkpoint, Engine
 from monitor.engine.state import Announcement
+from monitor.engine.verdict import Policy
 from monitor.engine.vitals import Vitals
 from monitor.settings import Settings
 from monitor.stream import blocks
@@ -146,6 +147,7 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         self.rejections: list[Awaitable[Any]] = []
         """Refused records on their way; durable before the offsets behind them are committed."""
         self.committed_horizon: dict[int, int] = {}
+        self.policy = Policy(at_risk=settings.at_risk_probability, clear=settings.clear_probability)
         self.by_records = settings.clock == "records"
         self.newest_ms = 0
         """The newest timestamp of any source's record, epoch milliseconds."""
@@ -202,7 +204,9 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
                 continue
             horizon = int(metadata) if metadata else -1
             records = self.ledger.data.records(tp.partition)
-            self.engines[tp.partition] = Engine(records, offset=offset, horizon=horizon, place=(tp.topic, tp.partition))
+            self.engines[tp.partition] = Engine(
+                records, offset=offset, horizon=horizon, place=(tp.topic, tp.partition), policy=self.policy
+            )
             self.committed_horizon[tp.partition] = horizon
         self.room.set()
         self.vitals.ready = True

@@ -133,6 +133,14 @@ async def apply(settings: Settings, *, dry_run: bool = False) -> list[str]:
         return said
 
 
+async def remove(settings: Settings) -> None:
+    """Delete all topics under the settings' prefix, which must not be empty (ValueError). Raises Unreachable."""
+    if not settings.topic_prefix:
+        raise ValueError("expected a topic prefix: topics without one are not removed")
+    async with _admin(settings) as (admin, found):
+        await admin.delete_topics([name for name in found if name.startswith(settings.topic_prefix)])
+
+
 async def _led(admin: AIOKafkaAdminClient, names: list[str]) -> None:
     """Wait until each partition has a leader, so that whoever produces next does not have to try again."""
     for _ in range(100):
