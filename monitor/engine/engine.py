@@ -102,11 +102,14 @@ class Engine:
         horizon: int = -1,
         place: tuple[str, int] = ("journal", 0),
         policy: Policy | None = None,
+        only: str | None = None,
     ) -> None:
         self.table = table
         self.place = place
         """The journal's topic and the partition."""
         self.policy = policy or Policy()
+        self.only = only
+        """With a name, a recount of that tenant: the others are not counted, decisions are those in `table`, nothing is evaluated."""
         self.following = offset
         """The journal offset to be read next."""
         self.horizon = horizon
@@ -206,10 +209,13 @@ class Engine:
             return
         # Later than all that was said so far, and not before the worker that read it had checked it.
         recorded = max(self.clock_ms + 1, sealed.frame.at_ms)
-        for decision in sealed.frame.decisions:
+        for decision in sealed.frame.decisions if self.only is None else ():
             self._decide(stamp, decision, Kept(recorded, sealed.frame.partition, decision.offset, decision.value))
         numbers: set[int] = set()
         for name, portals in sealed.frame.tallies.items():
+            if self.only not in (None, name):
+                numbers.update(minute // DAY for tally in portals.values() for minute in tally.minutes)
+                continue
             tenant = self._tenant(name)
             tenant.touch()
             self._touched.add(name)
@@ -344,7 +350,7 @@ class Engine:
         if clock is not None:
             self.clock_ms = max(self.clock_ms, clock)
         tick = self.clock_ms // TICK_MS
-        if clock is None or tick <= self._tick or self.stamp <= self.horizon:
+        if clock is None or tick <= self._tick or self.stamp <= self.horizon or self.only is not None:
             return
         if complete is not None and self.clock_ms - complete <= CAUGHT_UP_MS:
             first, self._tick = self._tick < 0, tick

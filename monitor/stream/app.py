@@ -18,7 +18,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import faust
-from aiokafka.partitioner import murmur2
 from faust.types import TP
 
 from monitor.counting import frame as frames
@@ -33,6 +32,7 @@ from monitor.settings import Settings
 from monitor.stream import blocks
 from monitor.stream.blocks import Block
 from monitor.stream.store import STAMP, Table
+from monitor.stream.topics import place as placed
 from monitor.stream.transport import READ_MARK, FencedError, Transport, deliver_as_blocks, die
 
 CELLS_A_CHUNK = 40_000
@@ -230,7 +230,7 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         """The journal partition of a tenant, as Kafka's clients place a key."""
         found = self._places.get(tenant)
         if found is None:
-            found = self._places[tenant] = (murmur2(tenant.encode()) & 0x7FFFFFFF) % self.journal_partitions
+            found = self._places[tenant] = placed(tenant, self.journal_partitions)
         return found
 
     async def produce(self, topic: str, partition: int | None, record: Record) -> Awaitable[Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
+from aiokafka.partitioner import murmur2
 
 from monitor.settings import Settings
 
@@ -36,6 +37,11 @@ class Topic:
     partitions: int
     config: Mapping[str, str]
     purpose: str
+
+
+def place(key: str, partitions: int) -> int:
+    """The partition of a key, as Kafka's clients place it."""
+    return int(murmur2(key.encode()) & 0x7FFFFFFF) % partitions
 
 
 def changelog(settings: Settings) -> str:
