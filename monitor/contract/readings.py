@@ -373,6 +373,16 @@ class Sheet:
         bad -= self._missing - missing
         return portals, good, bad, missing, everywhere | ((left == 0) & (self._busy > 0))
 
+    def by_portal(self, windows: Sequence[Window]) -> dict[str, tuple[Integers, Integers]]:
+        """Each portal's UTC epoch minutes (n,) that no window covers, and their counts (n, 5) with all rulings applied."""
+        found = {}
+        for portal, (at, rows, _) in self._portals.items():
+            kept = np.ones(len(at), dtype=np.bool_)
+            for span in self._spans(w for w in windows if w.covers(portal)):
+                kept[slice(*np.searchsorted(at, span))] = False
+            found[portal] = (at[kept] + self.period.start, rows[kept])
+        return found
+
     def _spans(self, windows: Iterable[Window]) -> list[tuple[int, int]]:
         """Minutes of the period [from, to) that a window covers, in order and apart."""
         start = self.period.start

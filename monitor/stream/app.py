@@ -18,25 +18,29 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import faust
-from aiokafka.partitioner import murmur2
 from faust.types import TP
 
 from monitor.counting import frame as frames
-from monitor.counting.chunk import Chunk, Reader
+from monitor.counting.chunk import Chunk, Reader, Refused
 from monitor.counting.frame import Decision
+from monitor.counting.records import Records
 from monitor.counting.request import Rejected
 from monitor.engine.engine import Checkpoint, Engine
 from monitor.engine.state import Announcement
+from monitor.engine.verdict import Policy
 from monitor.engine.vitals import Vitals
 from monitor.settings import Settings
 from monitor.stream import blocks
 from monitor.stream.blocks import Block
 from monitor.stream.store import STAMP, Table
+from monitor.stream.topics import place as placed
 from monitor.stream.transport import READ_MARK, FencedError, Transport, deliver_as_blocks, die
 
 CELLS_A_CHUNK = 40_000
 """Distinct cells at which a chunk is flushed early: it bounds a frame's size."""
 BACKLOG_RECORDS = 100_000
+REJECTIONS_WAITING = 10_000
+"""Refused records on their way at which counting waits."""
 HEARTBEAT_SECONDS = 3.0
 """An idle source says so this often, so that the engine's clock goes on."""
 STATUS_SECONDS = 0.5
@@ -143,9 +147,10 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         self.generation: int | None = None
         self.sources: dict[TP, SourcePartition] = {}
         self.engines = self.vitals.engines
-        self.rejections: list[Awaitable[Any]] = []
+        self.rejections: list[asyncio.Future[Any]] = []
         """Refused records on their way; durable before the offsets behind them are committed."""
         self.committed_horizon: dict[int, int] = {}
+        self.policy = Policy(at_risk=settings.at_risk_probability, clear=settings.clear_probability)
         self.by_records = settings.clock == "records"
         self.newest_ms = 0
         """The newest timestamp of any source's record, epoch milliseconds."""
@@ -202,7 +207,9 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
                 continue
             horizon = int(metadata) if metadata else -1
             records = self.ledger.data.records(tp.partition)
-            self.engines[tp.partition] = Engine(records, offset=offset, horizon=horizon, place=(tp.topic, tp.partition))
+            self.engines[tp.partition] = Engine(
+                records, offset=offset, horizon=horizon, place=(tp.topic, tp.partition), policy=self.policy
+            )
             self.committed_horizon[tp.partition] = horizon
         self.room.set()
         self.vitals.ready = True
@@ -226,13 +233,17 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         """The journal partition of a tenant, as Kafka's clients place a key."""
         found = self._places.get(tenant)
         if found is None:
-            found = self._places[tenant] = (murmur2(tenant.encode()) & 0x7FFFFFFF) % self.journal_partitions
+            found = self._places[tenant] = placed(tenant, self.journal_partitions)
         return found
 
     async def produce(self, topic: str, partition: int | None, record: Record) -> Awaitable[Any]:
         """Hand a record to the producer; the future is done once it is durable."""
         key, value, headers = record
         return await self.producer.send(topic, key, value, partition, None, headers or None)  # type: ignore[no-any-return]  # untyped Faust
+
+    async def deliver(self, topic: str, record: Record) -> None:
+        """Produce a record and wait until it is durable."""
+        await (await self.produce(topic, None, record))
 
 
 async def durable(futures: Iterable[Awaitable[Any]]) -> None:
@@ -273,39 +284,47 @@ async def _count(app: App, source: SourcePartition, found: Block) -> None:
     block = found.since(chunk.upto)
     if block is None:
         return
-    refused: list[tuple[int, Rejected]] = []
+    refused: list[tuple[int, bytes | None, Rejected]] = []
     decisions: list[Decision] = []
-    values: Sequence[bytes | None] = block.values
-    places: Sequence[int] = range(len(values))
-    if source.reader is None:
-        for place, value in enumerate(values):
-            try:
-                if value is not None:
-                    decisions.append(app.read_decision(source.kind, block.offsets[place], value, app.now_ms()))
-            except Rejected as error:
-                refused.append((place, error))
-        counts: Mapping[Any, int] = {}
-    else:
+    read = 0
+    for records, offsets in block.parts:
+        read += len(records)
+        if source.reader is None:
+            for offset, value in zip(offsets.tolist(), records.values(), strict=True):
+                try:
+                    if value is not None:
+                        decisions.append(app.read_decision(source.kind, offset, value, app.now_ms()))
+                except Rejected as error:
+                    refused.append((offset, value, error))
+            continue
+        requests = records
+        places: Sequence[int] = range(len(records))
         if source.adapter is not None:
-            values, places = _adapt(source.adapter, values, refused)
-        counts, faults = source.reader.count(values, app.now_ms()) if values else ({}, [])
-        refused += [(places[fault.place], fault.error) for fault in faults]
-        app.vitals.requests[chunk.topic] += len(values) - len(faults)
-    for place, why in refused:
-        record = app.outlets.rejected(chunk.topic, chunk.partition, block.offsets[place], block.values[place], why)
-        app.rejections.append(await app.produce(app.settings.topic("auth-requests.rejected"), None, record))
+            faults: list[Refused] = []
+            values, places = _adapt(source.adapter, list(records.values()), faults)
+            requests = Records.of(values)
+            refused += [(int(offsets[place]), records[place], error) for place, error in faults]
+        found_wrong = source.reader.count(requests, app.now_ms(), chunk.counts)
+        refused += [(int(offsets[places[p]]), records[places[p]], error) for p, error in found_wrong]
+        app.vitals.requests[chunk.topic] += len(requests) - len(found_wrong)
+    # No wait from the first count to here: a flush must find both, or neither.
+    for offset, value, why in refused:
+        record = app.outlets.rejected(chunk.topic, chunk.partition, offset, value, why)
+        app.rejections.append(asyncio.ensure_future(app.deliver(app.settings.topic("auth-requests.rejected"), record)))
         app.vitals.rejected[chunk.topic, why.reason] += 1
-    chunk.add(block.following, counts, len(block.values), len(refused), decisions)
+    chunk.add(block.following, read, len(refused), decisions)
+    if len(app.rejections) > REJECTIONS_WAITING:
+        await asyncio.wait(app.rejections)
 
 
 def _adapt(
-    adapter: Adapter, values: Sequence[bytes | None], refused: list[tuple[int, Rejected]]
+    adapter: Adapter, values: Sequence[bytes | None], refused: list[Refused]
 ) -> tuple[list[bytes | None], list[int]]:
     native: list[bytes | None] = []
     places: list[int] = []
     for place, made in enumerate(adapter.requests(values)):
         if isinstance(made, Rejected):
-            refused.append((place, made))
+            refused.append(Refused(place, made))
         elif made is not None:
             native.append(made)
             places.append(place)
@@ -321,7 +340,8 @@ async def flush(app: App, *, final: bool = False) -> None:
         if app.backlog and app.room.is_set() and not final and time.monotonic() - app.flushed_at < BACKLOG_SECONDS:
             return
         app.flushed_at = time.monotonic()
-        futures, app.rejections = app.rejections, []
+        futures: list[Awaitable[Any]] = [*app.rejections]
+        app.rejections = []
         commits: dict[TP, tuple[int, str]] = {}
         for tp, source in app.sources.items():
             at = app.now_ms(source)

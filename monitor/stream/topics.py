@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
+from aiokafka.partitioner import murmur2
 
 from monitor.settings import Settings
 
@@ -36,6 +37,11 @@ class Topic:
     partitions: int
     config: Mapping[str, str]
     purpose: str
+
+
+def place(key: str, partitions: int) -> int:
+    """The partition of a key, as Kafka's clients place it."""
+    return int(murmur2(key.encode()) & 0x7FFFFFFF) % partitions
 
 
 def changelog(settings: Settings) -> str:
@@ -125,6 +131,14 @@ async def apply(settings: Settings, *, dry_run: bool = False) -> list[str]:
             await _led(admin, [topic.name for topic in missing])
         said += await _unlike(admin, [t for t in wanted(settings) if t.name in found])
         return said
+
+
+async def remove(settings: Settings) -> None:
+    """Delete all topics under the settings' prefix, which must not be empty (ValueError). Raises Unreachable."""
+    if not settings.topic_prefix:
+        raise ValueError("expected a topic prefix: topics without one are not removed")
+    async with _admin(settings) as (admin, found):
+        await admin.delete_topics([name for name in found if name.startswith(settings.topic_prefix)])
 
 
 async def _led(admin: AIOKafkaAdminClient, names: list[str]) -> None:
