@@ -82,7 +82,7 @@ Seen = Callable[[int, int], int]
 """How many of the epoch minutes [first, upto) had requests."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rhythm:
     """What had to come from `day` on (its number), by the four weeks before it.
 
