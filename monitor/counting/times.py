@@ -51,7 +51,9 @@ def labels(times: NDArray[np.bytes_]) -> tuple[NDArray[np.bytes_], NDArray[np.bo
         return times, np.zeros(len(times), dtype=np.bool_)
     rows = times.view(np.uint8).reshape(len(times), width)
     wrong = rows[:, MINUTE_CHARACTERS:] - form[0] > form[1]
-    good = ~wrong.any(axis=1) if wrong.any() else np.ones(len(times), dtype=np.bool_)
+    good = np.ones(len(times), dtype=np.bool_)
+    if wrong.any():
+        good[wrong.any(axis=1)] = False
     return np.ascontiguousarray(rows[:, :MINUTE_CHARACTERS]).view(f"S{MINUTE_CHARACTERS}").ravel(), good
 
 
