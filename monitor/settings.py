@@ -53,6 +53,12 @@ class Settings:
     """How often counts go to the journal."""
     checkpoint_seconds: float = 30.0
     """How often changed days are made durable."""
+    clock: str = "machine"
+    """What tells a worker the time: "machine", or "records", the newest timestamp read, to play recorded requests in their own time."""
+    at_risk_probability: float = 0.8
+    """A month is announced as at risk when the chance of missing a threshold is at least this."""
+    clear_probability: float = 0.5
+    """What was announced is taken back when that chance has fallen under this."""
     session_seconds: float = 6.0
     """After this long without a heartbeat a worker's partitions go to others."""
     prometheus_url: str = "http://127.0.0.1:9090"
@@ -70,6 +76,13 @@ class Settings:
         for name in ("http_port", "partitions", "replicas", "flush_seconds", "checkpoint_seconds", "session_seconds"):
             if getattr(self, name) <= 0:
                 faults.append(f"{name}: expected more than 0, found {getattr(self, name)}")
+        if not 0 < self.clear_probability <= self.at_risk_probability < 1:
+            faults.append(
+                f"clear_probability: expected 0 < clear <= at_risk < 1, found {self.clear_probability} and "
+                f"at_risk_probability {self.at_risk_probability}"
+            )
+        if self.clock not in ("machine", "records"):
+            faults.append(f'clock: expected "machine" or "records", found {self.clock!r}')
         if faults:
             raise ValueError("; ".join(faults))
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from monitor.contract.instant import instant
 from monitor.contract.support import (
     SEVERITIES,
     STANDARD_SUPPORT,
     SupportTerms,
     due,
-    instant,
     support_terms,
 )
 

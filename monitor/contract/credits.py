@@ -18,17 +18,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Any, Literal, get_args
+from functools import partial
+from typing import Any, Literal, Protocol, get_args
 
 from monitor.contract.agreement import Agreement, Agreements
 from monitor.contract.decisions import Fields, Reason, Refused, known
+from monitor.contract.instant import rfc3339
 from monitor.contract.period import MINUTE_MS, day_start, local_date, month_named
 from monitor.contract.readings import Affected, deadline
-from monitor.contract.statement import Statement, affected_of
-from monitor.contract.support.requests import rfc3339
 
 Action = Literal["file", "confirm", "dispute", "apply"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
@@ -237,8 +237,36 @@ class Account:
         )
 
 
+class Settlement(Protocol):
+    """What a credit needs of a statement: whether it is `settled`, its `month`, instant (ms), hash, days owed and affected dates."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is final or amends a final one."""
+
+    @property
+    def month(self) -> str:
+        """Like "2026-11"."""
+
+    @property
+    def as_of(self) -> int:
+        """When it was made."""
+
+    @property
+    def sha256(self) -> str:
+        """Its hash."""
+
+    @property
+    def days(self) -> int:
+        """Days of credit that the month entitles to."""
+
+    @property
+    def affected(self) -> Sequence[Affected]:
+        """In order."""
+
+
 def fold(
-    agreements: Agreements, statements: Iterable[Statement], decisions: Iterable[ClaimDecision], as_of: int
+    agreements: Agreements, statements: Iterable[Settlement], decisions: Iterable[ClaimDecision], as_of: int
 ) -> Account:
     """A tenant's credits as they were known at the instant `as_of` (ms, inside).
 
@@ -246,22 +274,19 @@ def fold(
     decisions in the order given.
     """
     taken, twins = known((item for item in decisions if item.tenant == agreements.tenant), as_of)
-    events: list[tuple[int, int, Agreement | Statement | ClaimDecision | tuple[str, Refused]]] = []
-    events += [(item.recorded, 0, item) for item in agreements.known(as_of).all]
-    events += [(item.as_of, 1, item) for item in statements if item.settled and item.as_of <= as_of]
-    events += [(item.recorded, 2, item) for item in taken]
-    events += [(item.recorded, 3, (item.month, refused)) for item, refused in twins]
     ledger = _Ledger(agreements)
-    for at, _, event in sorted(events, key=lambda item: item[:2]):
+    events: list[tuple[int, int, Callable[[], None]]] = []
+    events += [(item.recorded, 0, partial(ledger.renew, item.recorded)) for item in agreements.known(as_of).all]
+    events += [
+        (item.as_of, 1, partial(ledger.settle, item)) for item in statements if item.settled and item.as_of <= as_of
+    ]
+    events += [(item.recorded, 2, partial(ledger.decide, item)) for item in taken]
+    events += [
+        (item.recorded, 3, partial(ledger.refuse, item.month, refused, item.recorded)) for item, refused in twins
+    ]
+    for at, _, happen in sorted(events, key=lambda item: item[:2]):
         ledger.pass_time(at)
-        if isinstance(event, Agreement):
-            ledger.renew(at)
-        elif isinstance(event, Statement):
-            ledger.settle(event, at)
-        elif isinstance(event, ClaimDecision):
-            ledger.decide(event)
-        else:
-            ledger.refuse(*event, at)
+        happen()
     ledger.pass_time(as_of)
     return Account(agreements.tenant, dict(sorted(ledger.credits.items())))
 
@@ -307,12 +332,12 @@ class _Ledger:
                 why = f"nobody claimed by {credit.affected[-1].claim_by}"
                 self._move(credit, "lapse", closes * MINUTE_MS, reason=why)
 
-    def settle(self, statement: Statement, at: int) -> None:
+    def settle(self, statement: Settlement) -> None:
         """A final statement or an amendment has come."""
-        credit = self.credit(str(statement.document["month"]))
+        at, credit = statement.as_of, self.credit(statement.month)
         owed = min(statement.days, self._agreement(credit.month, at).terms.cap_days)
         days = max(owed, credit.applied)
-        affected = tuple(affected_of(statement))
+        affected = tuple(statement.affected)
         changes: dict[str, Any] = {"days": days, "statement": statement.sha256, "affected": affected}
         event: Event = "owe" if owed else "clear"
         if credit.state == "applied" and owed > credit.applied:

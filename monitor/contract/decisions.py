@@ -18,8 +18,8 @@ from datetime import date
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from monitor.contract.instant import instant, rfc3339
 from monitor.contract.period import MINUTE_MS
-from monitor.contract.support.requests import instant, rfc3339
 
 AHEAD_MS = 300_000
 """How far a decision may be dated ahead of its record, in milliseconds: clocks differ."""

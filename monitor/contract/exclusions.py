@@ -20,8 +20,23 @@ from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from monitor.contract.decisions import Fields, Reason, Refused, known
+from monitor.contract.instant import rfc3339
 from monitor.contract.period import MINUTE_MS, Period
-from monitor.contract.support.requests import CATEGORIES, rfc3339
+
+CATEGORIES = (
+    "operator_error",
+    "customer_environment",
+    "third_party_change",
+    "environmental_stress",
+    "customer_demand",
+    "internet",
+    "customer_act",
+    "maintenance",
+    "misuse",
+    "force_majeure",
+    "superseded_release",
+)
+"""Where the fault lies when it is not the provider's; support requests with such a cause are not covered either."""
 
 ALL = "*"
 Scope = tuple[str, ...] | None

@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.contract.exclusions import Exclusion, Window
+from monitor.contract.instant import rfc3339
 from monitor.contract.period import MINUTE_MS, Period, day_start, local_days
 from monitor.contract.rulings import FAULTS, Rulings
-from monitor.contract.support.requests import rfc3339
 from monitor.contract.terms import Terms, percent, shown
 
 Integers = NDArray[np.int64]
@@ -360,6 +360,16 @@ class Sheet:
             self._by_users(everywhere | ((left == 0) & (self._busy > 0))),
             self._affected(bad),
         )
+
+    def by_portal(self, windows: Sequence[Window]) -> dict[str, tuple[Integers, Integers]]:
+        """Each portal's UTC epoch minutes (n,) that no window covers, and their counts (n, 5) with all rulings applied."""
+        found = {}
+        for portal, (at, rows, _) in self._portals.items():
+            kept = np.ones(len(at), dtype=np.bool_)
+            for span in self._spans(w for w in windows if w.covers(portal)):
+                kept[slice(*np.searchsorted(at, span))] = False
+            found[portal] = (at[kept] + self.period.start, rows[kept])
+        return found
 
     def _spans(self, windows: Iterable[Window]) -> list[tuple[int, int]]:
         """Minutes of the period [from, to) that a window covers, in order and apart."""

@@ -17,8 +17,8 @@ from typing import Any, Literal, get_args
 
 from monitor.contract.decisions import Fields, Reason, Refused, is_text, known
 from monitor.contract.exclusions import ALL
+from monitor.contract.instant import rfc3339
 from monitor.contract.period import MINUTE_MS, month_named
-from monitor.contract.support.requests import rfc3339
 
 Kind = Literal["classify", "silence", "accept_unmeasured", "withdraw"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -24,6 +24,7 @@ import msgspec
 
 from monitor.contract.agreement import Agreements, Month
 from monitor.contract.exclusions import ExclusionDecision, exclusions, in_scope, segments
+from monitor.contract.instant import instant, rfc3339
 from monitor.contract.period import MINUTE_MS, Period, day_start, local_date
 from monitor.contract.readings import (
     Affected,
@@ -38,7 +39,6 @@ from monitor.contract.readings import (
     coverage,
 )
 from monitor.contract.rulings import Ruling, rulings
-from monitor.contract.support.requests import instant, rfc3339
 from monitor.contract.terms import percent, terms_of, terms_record
 
 FORMAT = 1
@@ -254,6 +254,24 @@ class Statement:
         return f"{self.document['tenant']}/{self.document['month']}/{kind}{f'-{number}' if kind == 'amendment' else ''}"
 
     @property
+    def month(self) -> str:
+        """The month's name, such as 2026-11."""
+        return str(self.document["month"])
+
+    @property
+    def affected(self) -> list[Affected]:
+        """The affected dates, as it says them."""
+        return [
+            Affected(
+                date.fromisoformat(day["date"]),
+                day["bad"],
+                date.fromisoformat(day["claim_by"]),
+                instant(day["claim_closes"]) // MINUTE_MS,
+            )
+            for day in self.document["affected"]
+        ]
+
+    @property
     def sha256(self) -> str:
         """The hash that the next statement of the tenant carries."""
         return hashlib.sha256(self.data).hexdigest()
@@ -455,16 +473,3 @@ def _arithmetic(document: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
         ("affected.bad", bad, dates),
     )
     return next((found for path, mine, its in checks if (found := difference(mine, its, f"$.{path}"))), None)
-
-
-def affected_of(statement: Statement) -> list[Affected]:
-    """The affected dates of a statement, as it says them."""
-    return [
-        Affected(
-            date.fromisoformat(day["date"]),
-            day["bad"],
-            date.fromisoformat(day["claim_by"]),
-            instant(day["claim_closes"]) // MINUTE_MS,
-        )
-        for day in statement.document["affected"]
-    ]

@@ -15,25 +15,33 @@ Errors: ValueError from a record that is no frame of ours or a table record that
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zlib import crc32
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from monitor.contract import terms as promised
-from monitor.contract.period import DAY, Period, month_at
-from monitor.contract.terms import STANDARD, Terms
+from monitor.contract.exclusions import ExclusionDecision, Window, exclusions
+from monitor.contract.period import DAY, MINUTE_MS, Period
+from monitor.contract.readings import Silence
+from monitor.contract.rulings import Ruling, rulings
+from monitor.contract.statement import Facts, Stretch
 from monitor.counting import frame as frames
 from monitor.counting import windows
 from monitor.counting.day import WIDTH, Day, split_by_day
 from monitor.counting.frame import Row
-from monitor.counting.request import CLIENT, EXTERNAL, SERVER, SUCCESS, UNCLASSIFIED
-from monitor.counting.resolver import Resolver, Sealed
-from monitor.engine import state
-from monitor.engine.state import Announcement, PartitionRecord, Tenant, Unmeasured
-from monitor.engine.verdict import CLEARED, NONE, Evidence, Policy, Verdict, decide
+from monitor.counting.request import CLIENT, EXTERNAL, FAULTS, SERVER, SUCCESS, UNCLASSIFIED
+from monitor.counting.resolver import Candidates, Resolver, Sealed
+from monitor.engine import decided, quiet, state
+from monitor.engine.dues import LATE_MS, SETTLED, Look, credits_of, sheet_of
+from monitor.engine.month import NOTHING, DayMinutes, LeftOut, MonthSums
+from monitor.engine.state import Announcement, Evidence, Kept, PartitionRecord, Shared, Tenant, Unmeasured
+from monitor.engine.verdict import CLEARED, NONE, Policy, Verdict, decide
+from monitor.engine.verdict import Evidence as Seen
 from monitor.forecast import Fleet, Forecast, History, MonthSoFar, forecast
 
 TICK_MS = 10_000
@@ -49,9 +57,12 @@ MOST_AT_EACH_TICK = 100
 """With more tenants in trouble than this, each is evaluated once a minute, like the others."""
 CAUGHT_UP_MS = 30_000
 """Verdicts wait while the sources are read this far behind the clock."""
+PROMISED = ("in_term", "unknown")
+"""Where a tenant stands to its contract when somebody may be owed something."""
 KEPT_DAYS = 120
 """Days of minutes kept in the table."""
-KEPT_ANNOUNCEMENTS = 40
+SHEETS_A_TICK = 50
+"""Months recounted for statements and notices at each tick, so that a month's end does not hold up everything else."""
 DECODED_DAYS = 4
 """Days back from today that stay decoded in memory, for the rolling windows."""
 
@@ -72,7 +83,7 @@ class Checkpoint:
 
 
 @dataclass(slots=True)
-class Seen:
+class Met:
     """What the engine has met since it was made, for the monitor's own metrics."""
 
     gaps: int = 0
@@ -89,12 +100,16 @@ class Engine:
         *,
         offset: int = 0,
         horizon: int = -1,
-        terms: Terms = STANDARD,
+        place: tuple[str, int] = ("journal", 0),
         policy: Policy | None = None,
+        only: str | None = None,
     ) -> None:
         self.table = table
-        self.terms = terms
+        self.place = place
+        """The journal's topic and the partition."""
         self.policy = policy or Policy()
+        self.only = only
+        """With a name, a recount of that tenant: the others are not counted, decisions are those in `table`, nothing is evaluated."""
         self.following = offset
         """The journal offset to be read next."""
         self.horizon = horizon
@@ -103,14 +118,26 @@ class Engine:
         self.resolver = Resolver()
         self.tenants: dict[str, Tenant] = {}
         self.partition = PartitionRecord()
+        self.shared = Shared()
+        self.platform = quiet.Platform()
+        self.evidence: dict[int, Evidence] = {}
+        """By UTC day."""
+        self.exclusion_decisions: list[ExclusionDecision] = []
+        self.shared_rulings: list[Ruling] = []
         self.fleet = NO_FLEET
-        self.seen = Seen()
+        self.seen = Met()
         self._tick = -1
         self._fleet_minute = -1
+        self._quiet_minute = -1
         self._outbox: list[Announcement] = []
         self._removed: list[bytes] = []
         self._touched: set[str] = set()
-        self._partition_touched = False
+        self._shared_touched = False
+        self._shared_decided_ms: int | None = None
+        self._evidence_touched: set[int] = set()
+        self._records: dict[bytes, bytes] = {}
+        self._windows: list[Window] = []
+        """The approved exclusions."""
         self.clock_ms = 0
         self.complete_ms = 0
         self._load()
@@ -121,16 +148,30 @@ class Engine:
         for key in list(self.table):
             if key == state.PARTITION:
                 self.partition = state.decode_partition(self.table[key])
+                self.clock_ms = self.partition.clock_ms
+                continue
+            if key == state.SHARED:
+                self.shared = state.decode_shared(self.table[key])
+                self._read_shared()
+                continue
+            if key.startswith(state.EVIDENCE):
+                self.evidence[int(key[len(state.EVIDENCE) :])] = state.decode_evidence(self.table[key])
                 continue
             name, _, what = key.partition(b"\0")
             tenant = self._tenant(name.decode())
             if what == state.ACCOUNT:
                 tenant.account = state.decode_account(self.table[key])
+                self._read_decisions(tenant)
                 self._outbox += [a for a in tenant.account.announcements if a.stamp > self.horizon]
-            else:
+            elif not what.startswith(state.STATEMENT):
                 tenant.numbers.add(int(what))
                 tenant.unfed.add(int(what))
-        self._outbox.sort(key=lambda a: (a.stamp, a.id))
+                tenant.recovered.add(int(what))
+        # Within a tenant they stay in the order in which they were decided.
+        self._outbox.sort(key=lambda a: (a.stamp, a.tenant))
+        self._windows = self._approved(self.shared.taken_ms)
+        for tenant in self.tenants.values():
+            tenant.left_out = LeftOut(self._windows_of(tenant))
 
     def _tenant(self, name: str) -> Tenant:
         found = self.tenants.get(name)
@@ -150,11 +191,11 @@ class Engine:
         sealed = self.resolver.take(offset, frame)
         self.following = offset + 1
         if sealed is not None and offset > self.horizon:
-            self._fold(sealed, before_ms, frame.at_ms)
+            self._fold(sealed, before, before_ms, frame.at_ms)
         self.stamp = max(self.stamp, offset)
         self._advance()
 
-    def _fold(self, sealed: Sealed, before_ms: int, now_ms: int) -> None:
+    def _fold(self, sealed: Sealed, before: Candidates | None, before_ms: int, now_ms: int) -> None:
         stamp = sealed.stamp
         if sealed.gap is not None:
             self.seen.gaps += 1
@@ -164,18 +205,26 @@ class Engine:
                 self.partition.unmeasured.append(
                     Unmeasured(gap.source[0], gap.source[1], gap.first, gap.upto, min(before_ms, now_ms), now_ms)
                 )
-                self._partition_touched = True
         if sealed.frame is None:
             return
-        for decision in sealed.frame.decisions:
-            self._decide(stamp, decision)
+        # Later than all that was said so far, and not before the worker that read it had checked it.
+        recorded = max(self.clock_ms + 1, sealed.frame.at_ms)
+        for decision in sealed.frame.decisions if self.only is None else ():
+            self._decide(stamp, decision, Kept(recorded, sealed.frame.partition, decision.offset, decision.value))
+        numbers: set[int] = set()
         for name, portals in sealed.frame.tallies.items():
+            if self.only not in (None, name):
+                numbers.update(minute // DAY for tally in portals.values() for minute in tally.minutes)
+                continue
             tenant = self._tenant(name)
             tenant.touch()
             self._touched.add(name)
             for portal, tally in portals.items():
                 for number, part in split_by_day(tally).items():
+                    numbers.add(number)
                     self._count(tenant, stamp, number, portal, part)
+        if before is not None:
+            self._vouch(numbers, sealed.frame, before.offset, stamp)
 
     def _count(self, tenant: Tenant, stamp: int, number: int, portal: str, part: frames.Tally) -> None:
         day = tenant.day(number, self.table)
@@ -191,25 +240,106 @@ class Engine:
         tenant.unfed.add(number)
         name, ledger = day.portal(portal)
         base = number * DAY
-        period = tenant.period
+        month = tenant.month
         for minute, row in part.minutes.items():
             ledger.add(minute, row)
-            if period is not None and period.start <= base + minute < period.end:
-                mine = tenant.month.setdefault(name, [0] * WIDTH)
-                for index, n in enumerate(row):
-                    mine[index] += n
+            if month is not None:
+                month.add(name, base + minute, row)
         for code, minutes in part.codes.items():
             day.add_codes(name, code, minutes)
+        tenant.last_minute = max(quiet.last_minute(tenant, self.table), base + max(part.minutes))
+        if number not in tenant.recovered:
+            self.platform.count(number, part.minutes)
+        if tenant.account.issued and month is not None and base + min(part.minutes) < month.period.start:
+            self._came_late(tenant, {base + minute for minute in part.minutes})
 
-    def _decide(self, stamp: int, decision: frames.Decision) -> None:
+    def _came_late(self, tenant: Tenant, minutes: Iterable[int]) -> None:
+        """Settled months that these minutes are in are looked at again, in a while."""
+        settled = {item.month for item in tenant.account.issued if item.kind in SETTLED}
+        for name in {tenant.agreements.month_at(minute).period.name for minute in minutes} & settled:
+            at = tenant.account.reopened.setdefault(name, self.clock_ms + LATE_MS)
+            tenant.due_ms = min(tenant.due_ms, at)
+
+    def _vouch(self, numbers: Iterable[int], frame: frames.Frame, first: int, stamp: int) -> None:
+        """Note where the counts of these days stand in the logs."""
+        for number in numbers:
+            evidence = self.evidence.setdefault(number, Evidence({}, (first, first)))
+            offsets = evidence.sources.setdefault(frame.topic, {})
+            start, upto = offsets.get(frame.partition, (frame.start, frame.upto))
+            offsets[frame.partition] = (min(start, frame.start), max(upto, frame.upto))
+            begin, end = evidence.journal
+            evidence.journal = (min(begin, first), max(end, stamp + 1))
+            self._evidence_touched.add(number)
+
+    # -- decisions
+
+    def _decide(self, stamp: int, decision: frames.Decision, kept: Kept) -> None:
         if decision.tenant == "*":
+            if stamp > self.shared.stamp:
+                self.shared.decisions.setdefault(decision.kind, []).append(kept)
+                self._shared_touched = True
+                self._read_shared()
             return
         tenant = self._tenant(decision.tenant)
         if stamp <= tenant.account.stamp:
             return
-        tenant.account.decisions.setdefault(decision.kind, []).append((decision.offset, decision.value))
+        tenant.account.decisions.setdefault(decision.kind, []).append(kept)
         self._touched.add(tenant.name)
+        self._read_decisions(tenant)
         tenant.touch()
+
+    def _read_shared(self) -> None:
+        kept = self.shared.decisions
+        self.exclusion_decisions = decided.exclusion_decisions(kept.get(decided.EXCLUSIONS, ()))
+        self.shared_rulings = decided.rulings(kept.get(decided.RULINGS, ()))
+        self._shared_decided_ms = _pending(self.shared)
+
+    @staticmethod
+    def _read_decisions(tenant: Tenant) -> None:
+        kept = tenant.account.decisions
+        tenant.agreements = decided.agreements(tenant.name, kept.get(decided.CONTRACTS, ()))
+        tenant.rulings = decided.rulings(kept.get(decided.RULINGS, ()))
+        tenant.decided_ms = _pending(tenant.account)
+
+    def _approved(self, as_of: int) -> list[Window]:
+        found, _ = exclusions(self.exclusion_decisions, as_of)
+        return [item.window for item in found if item.counts]
+
+    def _take_up(self) -> set[str]:
+        """Take up the decisions that are known by now; the tenants that they concern."""
+        concerned = {name for name, tenant in self.tenants.items() if tenant.decided_ms is not None}
+        if self._shared_decided_ms is not None:
+            self._windows = self._approved(self.clock_ms)
+            ruled = any(self.shared.taken_ms < ruling.recorded <= self.clock_ms for ruling in self.shared_rulings)
+            concerned |= {
+                name
+                for name, tenant in self.tenants.items()
+                if ruled or self._windows_of(tenant) != tenant.left_out.windows
+            }
+            self.shared.taken_ms = self.clock_ms
+            self._shared_touched = True
+            self._shared_decided_ms = _pending(self.shared)
+        for name in concerned:
+            self._reconsider(self.tenants[name])
+        return concerned
+
+    def _windows_of(self, tenant: Tenant) -> tuple[Window, ...]:
+        return tuple(window for window in self._windows if window.concerns(tenant.name))
+
+    def _reconsider(self, tenant: Tenant) -> None:
+        """Derive anew what rests on decisions, and look at settled months again."""
+        tenant.account.taken_ms = self.clock_ms
+        tenant.decided_ms = _pending(tenant.account)
+        before, after = set(tenant.left_out.windows), self._windows_of(tenant)
+        for window in before ^ set(after):
+            tenant.unfed |= set(range(window.start // DAY, (window.end - 1) // DAY + 1)) & tenant.numbers
+        tenant.left_out = LeftOut(after)
+        tenant.period = None
+        tenant.credits = None
+        for name in {item.month for item in tenant.account.issued if item.kind in SETTLED}:
+            tenant.account.reopened[name] = self.clock_ms
+        self._touched.add(tenant.name)
+        tenant.due_ms = 0
 
     # -- time
 
@@ -217,19 +347,19 @@ class Engine:
         clock, complete = self.resolver.clock_ms(), self.resolver.complete_ms()
         if complete is not None:
             self.complete_ms = max(self.complete_ms, complete)
-        if clock is None or clock <= self.clock_ms:
+        if clock is not None:
+            self.clock_ms = max(self.clock_ms, clock)
+        tick = self.clock_ms // TICK_MS
+        if clock is None or tick <= self._tick or self.stamp <= self.horizon or self.only is not None:
             return
-        self.clock_ms = clock
-        tick = clock // TICK_MS
-        if tick <= self._tick or self.stamp <= self.horizon:
-            return
-        first, self._tick = self._tick < 0, tick
-        if complete is not None and clock - complete <= CAUGHT_UP_MS:
+        if complete is not None and self.clock_ms - complete <= CAUGHT_UP_MS:
+            first, self._tick = self._tick < 0, tick
             self._evaluate(tick, everyone=first)
 
     def _evaluate(self, tick: int, *, everyone: bool) -> None:
-        minute = self.clock_ms // 60_000
+        minute = self.clock_ms // MINUTE_MS
         upto = minute + 1  # the present minute counts as far as it has come
+        concerned = self._take_up()
         troubled = {name for name, tenant in self.tenants.items() if self._in_trouble(tenant)}
         if len(troubled) > MOST_AT_EACH_TICK:
             troubled.clear()
@@ -239,6 +369,7 @@ class Engine:
             if everyone
             or tenant.forecast is None
             or tenant.name in troubled
+            or tenant.name in concerned
             or tick - tenant.looked_at_tick >= TICKS_A_MINUTE
         ]
         for tenant in due:
@@ -246,13 +377,14 @@ class Engine:
             new = tenant.forecast is None
             tenant.looked_at_tick = tick - (_hash(tenant) % TICKS_A_MINUTE if new else 0)
             self._enter_period(tenant, minute)
-            tenant.windows = windows.rolling(lambda number, t=tenant: t.day(number, self.table), upto)  # type: ignore[misc]  # a default argument binds the loop's tenant
+            tenant.windows = self._rolling(tenant, upto)
             self._forget(tenant, minute)
         forecast_due = [
             tenant
             for tenant in due
             if tenant.forecast is None
             or self._in_trouble(tenant)
+            or tenant.name in concerned
             or minute - tenant.forecast_at_minute >= FORECAST_EVERY
         ]
         for tenant in forecast_due:
@@ -261,8 +393,103 @@ class Engine:
         self._project(forecast_due, upto)
         for tenant in forecast_due:
             self._judge(tenant)
+        if minute != self._quiet_minute:
+            self._quiet_minute = minute
+            self._listen(minute)
+        self._settle()
         for tenant in due:
             tenant.touch()
+
+    def _listen(self, minute: int) -> None:
+        """Once a minute, on minutes that are complete: who has become silent?"""
+        now, gaps = self.complete_ms // MINUTE_MS, self._gaps()
+        promised_to = (tenant for tenant in self.tenants.values() if tenant.standing in PROMISED)
+        for tenant in quiet.look(promised_to, min(now, minute), gaps, self.table):
+            tenant.touch()
+        self.platform.look(min(now, minute), gaps)
+
+    def _gaps(self) -> list[tuple[int, int]]:
+        return [(gap.from_ms // MINUTE_MS, gap.to_ms // MINUTE_MS + 1) for gap in self.partition.unmeasured]
+
+    def _rolling(self, tenant: Tenant, upto: int) -> dict[str, Row]:
+        """The rolling windows, what is excluded left out."""
+        longest = upto - max(windows.WINDOWS.values())
+        found = windows.rolling(lambda number: tenant.day(number, self.table), upto)
+        if not tenant.left_out.touches(longest, upto):
+            return found
+        for name, length in windows.WINDOWS.items():
+            part = MonthSums(Period(upto - length, upto, name), tenant.left_out)
+            part.fill(lambda number: tenant.day(number, self.table))
+            found[name] = part.total
+        return found
+
+    def _settle(self) -> None:
+        """Look at tenants for whom something may have fallen due, as many as a tick has room for."""
+        due = sorted(
+            (tenant for tenant in self.tenants.values() if tenant.due_ms <= self.clock_ms),
+            key=lambda tenant: (tenant.due_ms, tenant.name),
+        )
+        sheets = 0
+        for tenant in due:
+            if self.stamp <= tenant.account.stamp or tenant.period is None:
+                continue
+            oldest = self.clock_ms // MINUTE_MS // DAY - KEPT_DAYS
+            look = Look(tenant, self.clock_ms, self.stamp, oldest, self.facts, self.listened, self.table)
+            tenant.due_ms = look.take()
+            self._records |= look.records
+            self._removed += look.removed
+            for made in look.said:
+                self._say(tenant, made)
+            if look.said or look.sheets:
+                self._touched.add(tenant.name)
+                tenant.touch()
+            sheets += look.sheets
+            if sheets >= SHEETS_A_TICK:
+                return
+
+    def facts(self, tenant: Tenant, month: str, as_of: int) -> Facts:
+        """All that a statement about a tenant's month is made from."""
+        known = tenant.agreements.known(as_of).month(month)
+        extension = tenant.credits.extension(known.agreement) if tenant.credits else 0
+        first, last = known.period.start // DAY, (known.period.end - 1) // DAY
+        numbers = [number for number in sorted(tenant.numbers) if first <= number <= last]
+        days = [day for number in numbers if (day := self._peek(tenant, number)) is not None]
+        topics: dict[tuple[str, int], tuple[int, int]] = {}
+        begin = self.following
+        for number in range(first, last + 1):
+            evidence = self.evidence.get(number)
+            if evidence is None:
+                continue
+            begin = min(begin, evidence.journal[0])
+            for topic, offsets in evidence.sources.items():
+                for partition, (start, upto) in offsets.items():
+                    low, high = topics.get((topic, partition), (start, upto))
+                    topics[topic, partition] = (min(low, start), max(high, upto))
+        return Facts(
+            agreements=tenant.agreements,
+            month=month,
+            minutes=DayMinutes(days),
+            as_of=as_of,
+            exclusions=self.exclusion_decisions,
+            rulings=[*self.shared_rulings, *tenant.rulings],
+            gaps=self._gaps(),
+            sources=[Stretch(topic, partition, *offsets) for (topic, partition), offsets in topics.items()],
+            journal=[Stretch(*self.place, begin, self.following)] if topics else [],
+            extension=extension,
+        )
+
+    def listened(self, facts: Facts) -> Facts:
+        """The facts of a month with its silences, which take the longest to find."""
+        tenant = self.tenants[facts.agreements.tenant]
+        covered = facts.agreements.known(facts.as_of).month(facts.month, facts.extension).covered
+        upto = min(covered.end, facts.as_of // MINUTE_MS)
+        found = quiet.of_month(tenant, lambda number: self._peek(tenant, number), covered.start, upto, facts.gaps)
+        return replace(facts, silences=[*found, *self.platform.between(covered.start, upto, facts.gaps)])
+
+    def _peek(self, tenant: Tenant, number: int) -> Day | None:
+        """A day that does not stay decoded."""
+        found = tenant.days.get(number)
+        return found or Day.decode(number, self.table[state.day_key(tenant.name, number)])
 
     def _in_trouble(self, tenant: Tenant) -> bool:
         recent = tenant.windows.get("30m")
@@ -272,9 +499,29 @@ class Engine:
         return any(verdict.state != NONE for verdict in standing.values())
 
     def _enter_period(self, tenant: Tenant, minute: int) -> None:
-        if tenant.period is None or minute not in tenant.period:
-            tenant.period = month_at(minute, tenant.zone)
-            tenant.month = tenant.sums(tenant.period, self.table)
+        if tenant.period is not None and tenant.whole is not None and minute in tenant.whole:
+            self._recount(tenant)
+            return
+        if tenant.credits is None:
+            tenant.credits = credits_of(tenant, self.clock_ms)
+        known = tenant.agreements.known(self.clock_ms)
+        month = known.month_at(minute, tenant.credits.extension(known.at(minute)))
+        tenant.agreement, tenant.standing, tenant.whole = month.agreement, month.standing, month.period
+        tenant.period = month.covered if month.covered.start < month.covered.end else month.period
+        tenant.month = MonthSums(tenant.period, tenant.left_out)
+        tenant.month.fill(lambda number: tenant.day(number, self.table))
+        tenant.held, _ = rulings([*self.shared_rulings, *tenant.rulings], tenant.name, self.clock_ms)
+        self._recount(tenant)
+
+    def _recount(self, tenant: Tenant) -> None:
+        """Where rulings matter the month is counted as statements count it."""
+        month = tenant.month
+        if month is None or not tenant.held.held:
+            return
+        classified = tenant.held.codes and any(row[UNCLASSIFIED] for row in month.came.values())
+        if month.recounted or classified or tenant.held.silences:
+            _, tally = sheet_of(self.facts(tenant, month.period.name, self.clock_ms))
+            month.settle(tally)
 
     def _forget(self, tenant: Tenant, minute: int) -> None:
         today = minute // DAY
@@ -294,16 +541,19 @@ class Engine:
         if upto >= self._fleet_minute + FLEET_EVERY or self._fleet_minute < 0:
             self._fleet_minute = upto
             self.fleet = Fleet.of([t.history for t in self.tenants.values() if t.history is not None])
-        months = []
+        by_thresholds: dict[tuple[int, ...], list[Tenant]] = {}
         for tenant in tenants:
-            period = self._required(tenant)
-            good, bad = _good_bad(tenant.month.values())
-            months.append(MonthSoFar(tenant.name, period.start, period.end, min(upto, period.end), good, bad))
-        made = forecast(
-            months, [t.history for t in tenants if t.history is not None], self.fleet, self.terms.thresholds
-        )
-        for tenant, one in zip(tenants, made, strict=True):
-            tenant.forecast = one
+            by_thresholds.setdefault(tenant.agreement.terms.thresholds, []).append(tenant)
+        for thresholds, group in by_thresholds.items():
+            months = []
+            for tenant in group:
+                month = self._month(tenant)
+                period = month.period
+                at = max(period.start, min(upto, period.end))
+                months.append(MonthSoFar(tenant.name, period.start, period.end, at, *_good_bad(month)))
+            made = forecast(months, [t.history for t in group if t.history is not None], self.fleet, thresholds)
+            for tenant, one in zip(group, made, strict=True):
+                tenant.forecast = one
 
     def _feed(self, tenant: Tenant, upto: int) -> None:
         """Bring a tenant's history up to the minutes before `upto`."""
@@ -314,29 +564,33 @@ class Engine:
             day = tenant.day(number, self.table)
             if day is None or number * DAY >= upto:
                 continue
-            counts = day.by_minute()
+            counts = _counted(day, tenant)
+            if number in tenant.recovered:
+                tenant.recovered.discard(number)
+                self.platform.recovered(number, quiet.requests_of(day))
             bad = counts[:, SERVER] + counts[:, UNCLASSIFIED]
             tenant.history.replace_day(number, counts[:, SUCCESS] + counts[:, CLIENT] + bad, bad)
         tenant.unfed.clear()
         tenant.history.close(upto)
 
     @staticmethod
-    def _required(tenant: Tenant) -> Period:
-        if tenant.period is None:
-            raise AssertionError(f"{tenant.name}: evaluated before its period was known")
-        return tenant.period
+    def _month(tenant: Tenant) -> MonthSums:
+        if tenant.month is None:
+            raise AssertionError(f"{tenant.name}: evaluated before its month was known")
+        return tenant.month
 
     # -- verdicts
 
     def _judge(self, tenant: Tenant) -> None:
         account = tenant.account
-        if self.stamp <= account.stamp or tenant.forecast is None:
+        if self.stamp <= account.stamp or tenant.forecast is None or tenant.standing not in PROMISED:
             return
-        period = self._required(tenant)
-        good, bad = _good_bad(tenant.month.values())
-        for threshold in self.terms.thresholds:
+        month = self._month(tenant)
+        period = month.period
+        good, bad = _good_bad(month)
+        for threshold in tenant.agreement.terms.thresholds:
             now = account.verdicts.get(period.name, {}).get(threshold, Verdict())
-            seen = Evidence(good, bad, tenant.forecast.expected_requests, tenant.forecast.probability[threshold])
+            seen = Seen(good, bad, tenant.forecast.expected_requests, tenant.forecast.probability[threshold])
             change = decide(now, threshold, seen, self.policy)
             if change is None:
                 continue
@@ -347,13 +601,20 @@ class Engine:
 
     def _announce(self, tenant: Tenant, period: Period, kind: str, threshold: int, times: int, reason: str) -> None:
         percent = promised.label(threshold)
-        data = self.status(tenant) | {"type": kind, "threshold": _percent(threshold), "reason": reason}
+        data = self.status(tenant) | {"type": kind, "threshold": promised.percent(threshold), "reason": reason}
         identity = f"{tenant.name}/{period.name}/{percent}/{kind}/{times}"
-        made = Announcement(identity, kind, tenant.name, self.stamp, self.clock_ms, msgspec.json.encode(data))
-        tenant.account.announcements = [*tenant.account.announcements, made][-KEPT_ANNOUNCEMENTS:]
+        self._say(
+            tenant,
+            Announcement(identity, kind, tenant.name, self.stamp, self.clock_ms, msgspec.json.encode(data)),
+        )
+
+    def _say(self, tenant: Tenant, made: Announcement) -> None:
+        # What is committed has been sent, and need not be kept to be sent again.
+        kept = [earlier for earlier in tenant.account.announcements if earlier.stamp > self.horizon]
+        tenant.account.announcements = [*kept, made]
         self._outbox.append(made)
         self._touched.add(tenant.name)
-        self.seen.announced[kind] = self.seen.announced.get(kind, 0) + 1
+        self.seen.announced[made.kind] = self.seen.announced.get(made.kind, 0) + 1
 
     # -- effects
 
@@ -376,10 +637,9 @@ class Engine:
 
     def status(self, tenant: Tenant) -> dict[str, Any]:
         """The tenant's month so far, as the `status` record (schema: deploy/schemas/status.schema.json)."""
-        period = self._required(tenant)
-        rows = list(tenant.month.values())
-        good, bad = _good_bad(rows)
-        unclassified = sum(row[UNCLASSIFIED] for row in rows)
+        month, terms = self._month(tenant), tenant.agreement.terms
+        period, total = month.period, month.total
+        good, bad = _good_bad(month)
         made = tenant.forecast
         record: dict[str, Any] = {
             "tenant": tenant.name,
@@ -388,31 +648,41 @@ class Engine:
             "complete_to": _instant(self.complete_ms) if self.complete_ms else None,
             "stamp": self.stamp,
             "good": good,
-            "bad": bad - unclassified,
-            "excluded": sum(row[EXTERNAL] for row in rows),
-            "unclassified": unclassified,
+            "bad": bad - total[UNCLASSIFIED],
+            "excluded": total[EXTERNAL] + sum(map(sum, month.excluded.values())),
+            "unclassified": total[UNCLASSIFIED],
             "availability": promised.ratio(good, bad),
-            "band": _percent(self.terms.band(bad, good + bad)),
-            "budget_left": self._budget_left(good, bad, made),
+            "band": promised.percent(terms.band(bad, good + bad)),
+            "budget_left": self._budget_left(good, bad, made, terms.thresholds[0]),
             "expected_requests": round(made.expected_requests) if made else None,
             "projected": {"p05": made.p05, "p50": made.p50, "p95": made.p95} if made else None,
-            "breach_probability": {promised.label(t): made.probability[t] for t in self.terms.thresholds}
-            if made
-            else None,
-            "minutes_left": {promised.label(t): made.minutes_left[t] for t in self.terms.thresholds} if made else None,
+            "breach_probability": {promised.label(t): made.probability[t] for t in terms.thresholds} if made else None,
+            "minutes_left": {promised.label(t): made.minutes_left[t] for t in terms.thresholds} if made else None,
             "coverage": self._coverage(period),
-            "portals": {name: _four(row) for name, row in sorted(tenant.month.items())},
-            "windows": {name: _four(row) for name, row in tenant.windows.items()},
+            "portals": {
+                name: _four(month.rows.get(name, NOTHING), month.excluded.get(name, NOTHING))
+                for name in sorted(month.came)
+            },
+            "windows": {name: _four(row, NOTHING) for name, row in tenant.windows.items()},
             "verdicts": {
                 promised.label(threshold): verdict.state
                 for threshold, verdict in tenant.account.verdicts.get(period.name, {}).items()
             },
+            "zone": tenant.agreement.zone,
+            "standing": tenant.standing,
+            "maintenance": self.in_maintenance(tenant),
+            "silence": _silent(tenant.silence),
+            "platform_silence": _silent(self.platform.silence),
         }
         return record
 
-    def _budget_left(self, good: int, bad: int, made: Forecast | None) -> float | None:
+    def in_maintenance(self, tenant: Tenant) -> bool:
+        """Whether an approved exclusion runs for the tenant."""
+        return tenant.left_out.at(self.clock_ms // MINUTE_MS)
+
+    @staticmethod
+    def _budget_left(good: int, bad: int, made: Forecast | None, highest: int) -> float | None:
         expected = max(made.expected_requests if made else 0, good + bad)
-        highest = self.terms.thresholds[0]
         return 1 - bad / (expected * (promised.FULL - highest) / promised.FULL) if expected else None
 
     def _coverage(self, period: Period) -> float:
@@ -436,10 +706,18 @@ class Engine:
             for number in tenant.dirty:
                 days[state.day_key(name, number)] = tenant.days[number].encode()
             tenant.dirty.clear()
-        if self._partition_touched:
-            accounts[state.PARTITION] = state.encode(self.partition)
+        accounts |= self._records
+        self.partition.clock_ms = self.clock_ms
+        accounts[state.PARTITION] = state.encode(self.partition)
+        if self._shared_touched:
+            self.shared.stamp = self.stamp
+            accounts[state.SHARED] = state.encode(self.shared)
+        self._forget_evidence()
+        accounts |= {state.evidence_key(n): state.encode(self.evidence[n]) for n in self._evidence_touched}
+        self._records = {}
+        self._shared_touched = False
+        self._evidence_touched.clear()
         self._touched.clear()
-        self._partition_touched = False
         outbox, self._outbox = self._outbox, []
         removed, self._removed = self._removed, []
         offset = min(self.resolver.oldest(self.following), self.following)
@@ -448,6 +726,17 @@ class Engine:
         for key in removed:
             self.table.pop(key, None)
         return Checkpoint(accounts, days, outbox, removed, offset, max(self.stamp, self.horizon))
+
+    def committed(self, horizon: int) -> None:
+        """What a checkpoint with this horizon held is durable, and has been sent."""
+        self.horizon = horizon
+
+    def _forget_evidence(self) -> None:
+        oldest = self.clock_ms // MINUTE_MS // DAY - KEPT_DAYS
+        for number in [n for n in self.evidence if n < oldest]:
+            del self.evidence[number]
+            self._evidence_touched.discard(number)
+            self._removed.append(state.evidence_key(number))
 
     def rows(self) -> Iterable[tuple[str, str, int, Row]]:
         """Every count that is kept: (tenant, portal, UTC epoch minute, five counts). For recounts and statements."""
@@ -463,27 +752,57 @@ def _hash(tenant: Tenant) -> int:
     return crc32(tenant.name.encode())
 
 
-def _good_bad(rows: Iterable[Row]) -> tuple[int, int]:
-    """Good, and bad with the unclassified, which count as bad until somebody decides."""
-    good = bad = 0
-    for row in rows:
-        good += row[SUCCESS] + row[CLIENT]
-        bad += row[SERVER] + row[UNCLASSIFIED]
-    return good, bad
+def _pending(record: state.Account | Shared) -> int | None:
+    """When the newest decision that has not been taken up was recorded, epoch milliseconds; None when all have been."""
+    waiting = (
+        item.recorded for items in record.decisions.values() for item in items if item.recorded > record.taken_ms
+    )
+    return max(waiting, default=None)
 
 
-def _four(row: Row) -> dict[str, int]:
+def _good_bad(month: MonthSums) -> tuple[int, int]:
+    """Good, and bad with the unclassified, which count as bad until somebody decides, and with what was ruled to be missing."""
+    total = month.total
+    return total[SUCCESS] + total[CLIENT], total[SERVER] + total[UNCLASSIFIED] + month.missing
+
+
+def _silent(silence: Silence | None) -> dict[str, Any] | None:
+    if silence is None:
+        return None
+    return {"from": _instant(silence.start * MINUTE_MS), "expected": silence.expected}
+
+
+def _four(row: Row, excluded: Row) -> dict[str, int]:
     return {
         "good": row[SUCCESS] + row[CLIENT],
         "bad": row[SERVER],
-        "excluded": row[EXTERNAL],
+        "excluded": row[EXTERNAL] + sum(excluded),
         "unclassified": row[UNCLASSIFIED],
     }
 
 
-def _percent(threshold: int) -> int | float:
-    """A threshold as the number people write: 9900 -> 99, 9995 -> 99.95."""
-    return threshold // 100 if threshold % 100 == 0 else threshold / 100
+def _counted(day: Day, tenant: Tenant) -> NDArray[np.int64]:
+    """Counts of a day by minute and class, shape (1440, 5), after exclusions and rulings: what a forecast may learn from."""
+    base = day.first_minute
+    held, left_out = tenant.held, tenant.left_out
+    if not held.codes and not left_out.touches(base, base + DAY):
+        return day.by_minute()
+    whole = Period(base, base + DAY, str(day.number))
+    counts = np.zeros((DAY, WIDTH), dtype=np.int64)
+    for name, portal in day.portals.items():
+        minutes, rows = portal.table()
+        mine = np.zeros((DAY, WIDTH), dtype=np.int64)
+        mine[minutes] = rows
+        for code, by_minute in day.codes.get(name, {}).items() if held.codes else ():
+            for minute, n in by_minute.items():
+                fault = held.fault(code, base + minute)
+                if fault is not None:
+                    mine[minute, UNCLASSIFIED] -= n
+                    mine[minute, FAULTS[fault]] += n
+        for start, end in left_out.between(name, whole):
+            mine[start - base : end - base] = 0
+        counts += mine
+    return counts
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

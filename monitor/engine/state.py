@@ -1,8 +1,11 @@
 """What the engine keeps: records behind a MutableMapping, and a tenant in memory. Only what cannot be derived from minutes is stored.
 
-Keys are `tenant NUL account` and `tenant NUL day-number`; the partition's own record is `NUL partition`. A day's record holds minutes. An
-account holds what people decided and what has been announced, with `stamp`: everything up to this journal offset has been evaluated.
-An account is always made durable before the days that go with it, so that whoever recovers evaluates each stamp once, on the same counts.
+Keys are `tenant NUL account`, `tenant NUL statement-PLACE` and `tenant NUL day-number`; the partition's own records are `NUL partition`,
+`NUL shared` and `NUL evidence-DAY`. A day's record holds minutes, a statement's one version, the newest of its month. An account holds what
+people decided and what has been announced, with `stamp`: everything up to this journal offset has been evaluated. The shared record holds
+what people decided about all tenants.
+Accounts, statements and the partition's records are made durable before the days that go with them, so that whoever recovers evaluates each
+stamp once, on the same counts.
 """
 
 from __future__ import annotations
@@ -11,14 +14,36 @@ from collections.abc import Mapping
 
 import msgspec
 
-from monitor.contract.period import DAY, Period
-from monitor.counting.day import WIDTH, Day
+from monitor.contract.agreement import Agreement, Agreements, Standing
+from monitor.contract.credits import Account as Credits
+from monitor.contract.period import DAY, MINUTE_MS, Period
+from monitor.contract.readings import Silence
+from monitor.contract.rulings import Ruling, Rulings
+from monitor.counting.day import Day
 from monitor.counting.frame import Row
+from monitor.counting.request import SERVER, UNCLASSIFIED
+from monitor.engine.month import LeftOut, MonthSums
 from monitor.engine.verdict import Verdict
 from monitor.forecast import Forecast, History
+from monitor.forecast.silence import Rhythm
 
 ACCOUNT = b"account"
+STATEMENT = b"statement-"
 PARTITION = b"\0partition"
+SHARED = b"\0shared"
+EVIDENCE = b"\0evidence-"
+
+
+class Kept(msgspec.Struct, array_like=True, frozen=True):
+    """A person's decision as the log had it: when (`recorded`, epoch milliseconds of the log), where in its topic, its JSON.
+
+    `partition` and `offset` are those of the decision's own topic.
+    """
+
+    recorded: int
+    partition: int
+    offset: int
+    value: bytes
 
 
 class Announcement(msgspec.Struct, array_like=True, frozen=True):
@@ -32,15 +57,53 @@ class Announcement(msgspec.Struct, array_like=True, frozen=True):
     data: bytes
 
 
+class Issued(msgspec.Struct, array_like=True, frozen=True):
+    """A statement of the tenant's chain in short: what credits rest on. `as_of`: epoch milliseconds.
+
+    `affected`: local date, bad requests, last date to claim, the UTC epoch minute after that.
+    """
+
+    month: str
+    kind: str
+    as_of: int
+    sha256: str
+    days: int
+    affected: list[tuple[str, int, str, int]]
+
+
 class Account(msgspec.Struct, array_like=True):
-    """See the module. `verdicts`: by period name and threshold (basis points); `decisions`: by kind, each as (offset, JSON)."""
+    """See the module. `verdicts`: by period name and threshold (basis points); `decisions`: by kind, in the order of the log.
+
+    `taken_ms`: decisions recorded up to here (epoch milliseconds) have been taken up. `issued`: the tenant's chain of statements.
+    `reopened`: settled months to be looked at again, and when (epoch milliseconds). `credits`: by month, the version announced last.
+    `told`: ids of notices given; `noticed`: the local date on which they were last due.
+    """
 
     stamp: int = -1
-    tick: int = -1
+    taken_ms: int = 0
     verdicts: dict[str, dict[int, Verdict]] = {}
-    finals: dict[str, int] = {}
-    decisions: dict[str, list[tuple[int, bytes]]] = {}
+    decisions: dict[str, list[Kept]] = {}
     announcements: list[Announcement] = []
+    issued: list[Issued] = []
+    reopened: dict[str, int] = {}
+    credits: dict[str, int] = {}
+    told: list[str] = []
+    noticed: str = ""
+
+
+class Shared(msgspec.Struct, array_like=True):
+    """What people decided about all tenants, or about many: by kind, in the order of the log. `taken_ms`: as in `Account`."""
+
+    stamp: int = -1
+    taken_ms: int = 0
+    decisions: dict[str, list[Kept]] = {}
+
+
+class Evidence(msgspec.Struct, array_like=True):
+    """Where the counts of one UTC day stand: offsets [first, upto) by source topic and partition, and of the journal's partition."""
+
+    sources: dict[str, dict[int, tuple[int, int]]] = {}
+    journal: tuple[int, int] = (0, 0)
 
 
 class Unmeasured(msgspec.Struct, array_like=True, frozen=True):
@@ -55,20 +118,33 @@ class Unmeasured(msgspec.Struct, array_like=True, frozen=True):
 
 
 class PartitionRecord(msgspec.Struct, array_like=True):
-    """What concerns every tenant of a journal partition."""
+    """What concerns every tenant of a journal partition. `clock_ms`: the log's clock at `stamp`, epoch milliseconds."""
 
     stamp: int = -1
+    clock_ms: int = 0
     unmeasured: list[Unmeasured] = []
 
 
 encode = msgspec.msgpack.Encoder().encode
 decode_account = msgspec.msgpack.Decoder(Account).decode
 decode_partition = msgspec.msgpack.Decoder(PartitionRecord).decode
+decode_shared = msgspec.msgpack.Decoder(Shared).decode
+decode_evidence = msgspec.msgpack.Decoder(Evidence).decode
 
 
 def account_key(tenant: str) -> bytes:
     """The key of a tenant's account."""
     return tenant.encode() + b"\0" + ACCOUNT
+
+
+def statement_key(tenant: str, sequence: int) -> bytes:
+    """The key of the statement at a place of the tenant's chain, from 0."""
+    return b"%b\0%b%d" % (tenant.encode(), STATEMENT, sequence)
+
+
+def evidence_key(number: int) -> bytes:
+    """The key of a UTC day's evidence."""
+    return b"%b%d" % (EVIDENCE, number)
 
 
 def day_key(tenant: str, number: int) -> bytes:
@@ -81,38 +157,73 @@ class Tenant:
 
     __slots__ = (
         "account",
+        "agreement",
+        "agreements",
         "changed",
+        "credits",
         "days",
+        "decided_ms",
         "dirty",
+        "due_ms",
         "forecast",
         "forecast_at_minute",
+        "held",
         "history",
+        "last_minute",
+        "left_out",
         "looked_at_tick",
         "month",
         "name",
         "numbers",
         "period",
+        "recovered",
+        "rhythm",
+        "rulings",
+        "silence",
+        "standing",
         "unfed",
         "version",
+        "whole",
         "windows",
-        "zone",
     )
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.zone = "UTC"
         self.account = Account()
+        self.agreements = Agreements(name)
+        self.agreement = Agreement(name)
+        """The one that governs the present month."""
+        self.standing: Standing = "unknown"
+        self.rulings: list[Ruling] = []
+        """The tenant's own."""
+        self.held = Rulings(name)
+        """Those that hold for it now."""
+        self.left_out = LeftOut()
+        self.credits: Credits | None = None
+        self.decided_ms: int | None = None
+        """When the newest decision that has not been taken up was recorded; None when all have been."""
+        self.due_ms = 0
+        """When something may fall due next, epoch milliseconds."""
         self.numbers: set[int] = set()
         """The days that hold requests."""
         self.days: dict[int, Day] = {}
         self.dirty: set[int] = set()
         self.period: Period | None = None
-        self.month: dict[str, Row] = {}
-        """Five counts by portal over `period` so far."""
+        """The present month, as far as the contract covers it."""
+        self.whole: Period | None = None
+        """All of it."""
+        self.month: MonthSums | None = None
         self.windows: dict[str, Row] = {}
         self.history: History | None = None
+        self.recovered: set[int] = set()
+        """Days that were read from the table and are not in the platform's sums yet."""
         self.unfed: set[int] = set()
         """Days whose minutes the history has not seen as they are now."""
+        self.last_minute = -1
+        """The last UTC epoch minute with a request of any kind; -1 while it is not known."""
+        self.rhythm: Rhythm | None = None
+        self.silence: Silence | None = None
+        """The silence that goes on."""
         self.forecast: Forecast | None = None
         self.forecast_at_minute = 0
         self.looked_at_tick = 0
@@ -122,10 +233,25 @@ class Tenant:
         self.version = 0
         """Counts up with each change."""
 
+    @property
+    def failed(self) -> bool:
+        """Whether any request of the present month that counts has failed by the provider's fault, or may have."""
+        month = self.month
+        return month is not None and bool(
+            month.missing or any(row[SERVER] + row[UNCLASSIFIED] for row in month.rows.values())
+        )
+
     def touch(self) -> None:
         """Note that what is known of the tenant has changed."""
         self.changed = True
         self.version += 1
+
+    @property
+    def first_minute(self) -> int | None:
+        """The UTC epoch minute from which the tenant is known: its first day with requests, or its first contract's record."""
+        firsts = [number * DAY for number in (min(self.numbers, default=None),) if number is not None]
+        firsts += [item.recorded // MINUTE_MS for item in self.agreements.all]
+        return min(firsts, default=None)
 
     def day(self, number: int, table: Mapping[bytes, bytes]) -> Day | None:
         """The day of this number, decoded when need be; None when it holds nothing."""
@@ -133,17 +259,3 @@ class Tenant:
         if found is None and number in self.numbers:
             found = self.days[number] = Day.decode(number, table[day_key(self.name, number)])
         return found
-
-    def sums(self, period: Period, table: Mapping[bytes, bytes]) -> dict[str, Row]:
-        """Five counts by portal over the period, from the minutes."""
-        out: dict[str, Row] = {}
-        for number in range(period.start // DAY, (period.end - 1) // DAY + 1):
-            day = self.day(number, table)
-            if day is None:
-                continue
-            base = number * DAY
-            for portal, row in day.between(period.start - base, period.end - base).items():
-                mine = out.setdefault(portal, [0] * WIDTH)
-                for index, n in enumerate(row):
-                    mine[index] += n
-        return out

@@ -24,6 +24,8 @@ KEPT = 120
 """Days whose totals and incidents are kept."""
 PROFILE_DAYS = 28
 """Days whose hours are kept: four of each weekday, so that a day's slot (its number modulo 28) tells its weekday."""
+RHYTHM_DAYS = 42
+"""Days whose rhythm is kept: four weeks before a silence that has lasted two."""
 ON_WINDOWS = (5, 15, 60, 240)
 """Minutes over which the detector looks for the start of a failure."""
 ON_FAILURES = 3
@@ -83,7 +85,8 @@ class Incident:
 class Digest:
     """What is kept of a day; minutes are of the day.
 
-    `hours`: demand by hour. `incidents`: those seen when nothing failed at midnight. `carried`: the failure that came
+    `hours`: demand by hour. `rhythm`: shape (24, 2), by hour the minutes with requests, and those of them that followed one
+    without (of the day's first minute nobody knows). `incidents`: those seen when nothing failed at midnight. `carried`: the failure that came
     in over midnight, if one did. `recent`: requests and failures of the last `RECENT` minutes up to the last request.
     `first`, `last`: the first and last minute with a request, -1 without one.
     """
@@ -91,6 +94,7 @@ class Digest:
     demand: int
     bad: int
     hours: Ints
+    rhythm: Ints
     incidents: tuple[Incident, ...]
     carried: Incident
     recent: tuple[int, int]
@@ -108,15 +112,34 @@ def digest(demand: Ints, bad: Ints) -> Digest:
     """
     hours = demand.reshape(24, 60).sum(axis=1)
     total, failed = int(hours.sum()), int(bad.sum())
+    rhythm = rhythm_of(demand)
     if total == 0:
-        return Digest(0, 0, hours, (), Incident(0, 0, 0, 0, open=True), (0, 0), -1, -1)
+        return Digest(0, 0, hours, rhythm, (), Incident(0, 0, 0, 0, open=True), (0, 0), -1, -1)
     day = _Minutes(demand, bad)
     first, last = int(day.asked[0]), int(day.asked[-1])
     incidents = day.incidents(_background(hours, bad)) if failed >= ON_FAILURES else ()
     carried, _ = day.until_off(0, -1)
     return Digest(
-        total, failed, hours, incidents, carried, day.between(max(last + 1 - RECENT, 0), last + 1), first, last
+        total,
+        failed,
+        hours,
+        rhythm,
+        incidents,
+        carried,
+        day.between(max(last + 1 - RECENT, 0), last + 1),
+        first,
+        last,
     )
+
+
+def rhythm_of(demand: Ints) -> Ints:
+    """By hour the minutes with requests, and those that followed one without: (..., 24, 2) from minutes (..., 1440)."""
+    active = demand > 0
+    began = active.copy()
+    began[..., 0] = False
+    began[..., 1:] &= ~active[..., :-1]
+    hourly = np.stack([active, began], axis=-1).reshape(*demand.shape[:-1], 24, 60, 2)
+    return np.asarray(hourly.sum(axis=-2, dtype=np.int64))
 
 
 def _background(hours: Ints, bad: Ints) -> float:
@@ -220,15 +243,17 @@ class History:
     """One tenant's past. Feed it with `replace_day` and `close`; the forecast reads the rest.
 
     `newest`: the newest day's number, -1 before the first. `days`: ring of `KEPT` day rows at number % KEPT. `hours`:
-    ring of demand by hour, shape (28, 24), at number % 28. 8 kB a tenant, and 150 bytes for each incident.
+    ring of demand by hour, shape (28, 24), at number % 28. `rhythm`: ring of each day's rhythm (see `Digest`), shape
+    (42, 24, 2), at number % 42. 10 kB a tenant, and 150 bytes for each incident.
     """
 
-    __slots__ = ("_incidents", "_past", "days", "hours", "newest")
+    __slots__ = ("_incidents", "_past", "days", "hours", "newest", "rhythm")
 
     def __init__(self) -> None:
         self.newest = -1
         self.days = np.full(KEPT, _NO_REQUESTS)
         self.hours = np.zeros((PROFILE_DAYS, 24), dtype=np.uint32)
+        self.rhythm = np.zeros((RHYTHM_DAYS, 24, 2), dtype=np.uint8)
         self._incidents: dict[int, tuple[Incident, ...]] = {}
         self._past: Past | None = None
 
@@ -237,6 +262,7 @@ class History:
             self.newest == other.newest
             and bool(np.array_equal(self.days, other.days))
             and bool(np.array_equal(self.hours, other.hours))
+            and bool(np.array_equal(self.rhythm, other.rhythm))
             and self._incidents == other._incidents
         )
 
@@ -269,6 +295,8 @@ class History:
         )
         if number > self.newest - PROFILE_DAYS:
             self.hours[number % PROFILE_DAYS] = made.hours
+        if number > self.newest - RHYTHM_DAYS:
+            self.rhythm[number % RHYTHM_DAYS] = made.rhythm
         if made.incidents:
             self._incidents[number] = made.incidents
         else:
@@ -286,6 +314,7 @@ class History:
             for day in range(max(self.newest + 1, number - KEPT + 1), number + 1):
                 self.days[day % KEPT] = _NO_REQUESTS
                 self.hours[day % PROFILE_DAYS] = 0
+                self.rhythm[day % RHYTHM_DAYS] = 0
         self.newest = number
         for day in [d for d in self._incidents if d <= number - KEPT]:
             del self._incidents[day]
@@ -296,6 +325,7 @@ class History:
         other = History()
         other.newest = self.newest
         other.days, other.hours = self.days.copy(), self.hours.copy()
+        other.rhythm = self.rhythm.copy()
         other._incidents = dict(self._incidents)
         other._past = self._past
         return other

@@ -13,7 +13,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from monitor.contract.terms import label
-from monitor.counting.frame import Row
 from monitor.counting.request import CLIENT, EXTERNAL, SERVER, SUCCESS, UNCLASSIFIED
 from monitor.engine.engine import Engine
 from monitor.engine.state import Tenant
@@ -21,6 +20,8 @@ from monitor.engine.verdict import AT_RISK, BREACHED
 from monitor.engine.vitals import Vitals, frame_outcomes
 from monitor.outlets.families import FAMILIES
 
+ANNOUNCED = ("at_risk", "breached", "cleared", "final", "amended", "notice_due", "statement", "credit")
+"""Kinds of announcements."""
 CLASSES = {"good": (SUCCESS, CLIENT), "bad": (SERVER,), "excluded": (EXTERNAL,), "unclassified": (UNCLASSIFIED,)}
 TENANT_FAMILIES = [family for family in FAMILIES if "tenant" in family.labels]
 
@@ -51,6 +52,10 @@ class OwnCollector(Collector):
         for partition, engine in engines.items():
             if engine.complete_ms:
                 put("monitor_complete_timestamp_seconds", (partition,), engine.complete_ms / 1000)
+            if engine.platform.silence is not None:
+                put(
+                    "monitor_platform_silence_start_timestamp_seconds", (partition,), engine.platform.silence.start * 60
+                )
         outcomes = v.frames.copy()
         announced = v.announced.copy()
         for engine in engines.values():
@@ -58,7 +63,7 @@ class OwnCollector(Collector):
             announced.update(engine.seen.announced)
         for outcome in ("sealed", "dropped", "ignored"):
             put("monitor_frames_total", (outcome,), outcomes[outcome])
-        for kind in ("at_risk", "breached", "cleared", "final", "amended"):
+        for kind in ANNOUNCED:
             put("monitor_announced_total", (kind,), announced[kind])
         put("monitor_gaps_total", (), v.gaps + sum(engine.seen.gaps for engine in engines.values()))
         for (topic, reason), n in v.rejected.items():
@@ -130,11 +135,12 @@ Series = tuple[str, tuple[tuple[str, str], ...], float]
 
 
 def _series(engine: Engine, tenant: Tenant) -> Iterator[Series]:
-    for portal, row in tenant.month.items():
+    if tenant.month is None:
+        return
+    for portal, row in tenant.month.came.items():
         for name, indices in CLASSES.items():
             yield "sla_requests_total", (("portal", portal), ("class", name)), sum(row[index] for index in indices)
-    month: Row = [sum(column) for column in zip(*tenant.month.values(), strict=True)] or [0] * 5
-    for window, row in {**tenant.windows, "month": month}.items():
+    for window, row in {**tenant.windows, "month": tenant.month.total}.items():
         bad = row[SERVER] + row[UNCLASSIFIED]
         total = row[SUCCESS] + row[CLIENT] + bad
         where = (("window", window),)
@@ -145,16 +151,18 @@ def _series(engine: Engine, tenant: Tenant) -> Iterator[Series]:
     record = engine.status(tenant)
     yield "sla_band_percent", (), record["band"]
     yield "sla_coverage_ratio", (), record["coverage"]
-    yield "sla_maintenance", (), 0
+    yield "sla_maintenance", (), int(record["maintenance"])
+    if tenant.silence is not None:
+        yield "sla_silence_start_timestamp_seconds", (), tenant.silence.start * 60
     if record["budget_left"] is not None:
         yield "sla_error_budget_remaining_ratio", (), record["budget_left"]
-    yield from _forecast_series(engine, tenant)
+    yield from _forecast_series(tenant)
 
 
-def _forecast_series(engine: Engine, tenant: Tenant) -> Iterator[Series]:
+def _forecast_series(tenant: Tenant) -> Iterator[Series]:
     made = tenant.forecast
     standing = tenant.account.verdicts.get(tenant.period.name, {}) if tenant.period else {}
-    for threshold in engine.terms.thresholds:
+    for threshold in tenant.agreement.terms.thresholds:
         where = (("threshold", label(threshold)),)
         state = standing[threshold].state if threshold in standing else ""
         yield "sla_at_risk", where, int(state == AT_RISK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -13,6 +14,8 @@ from monitor.engine.state import Announcement
 
 SOURCE = "/monitor"
 TYPE = "sla.monitor."
+TOPICS = MappingProxyType({"statement": "statements", "credit": "credits"})
+"""By kind of announcement, where it goes; the rest are `breaches`."""
 MOST_BYTES = 900_000
 """A refused record is kept whole up to here; Kafka's own limit is about a megabyte with its headers."""
 
@@ -29,10 +32,15 @@ class CloudEvents:
         headers = _headers(f"{tenant}/{record['stamp']}", "status", tenant, record["as_of"])
         return tenant.encode(), orjson.dumps(record), headers
 
+    def topic(self, kind: str) -> str:
+        """The topic of what is announced."""
+        return TOPICS.get(kind, "breaches")
+
     def announcement(self, made: Announcement) -> Record:
-        """A record of `breaches`. `made.id` names the tenant, period, threshold, type and how many times it has changed."""
+        """A record of what the engine announces. `made.id` is deterministic; it is the key too where all versions are kept."""
         at = datetime.fromtimestamp(made.at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return made.tenant.encode(), made.data, _headers(made.id, made.kind, made.tenant, at)
+        key = made.id if made.kind == "statement" else made.tenant
+        return key.encode(), made.data, _headers(made.id, made.kind, made.tenant, at)
 
     def rejected(self, topic: str, partition: int, offset: int, value: bytes | None, error: Rejected) -> Record:
         """The raw bytes of a refused record; why and where it stood in the headers, and in its key."""

@@ -3,54 +3,44 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import orjson
 
+from monitor.contract.agreement import agreement_of
+from monitor.contract.credits import claim_of
+from monitor.contract.exclusions import ALL, exclusion_of
+from monitor.contract.rulings import ruling_of
 from monitor.counting.frame import Decision
 from monitor.counting.request import Reason, Rejected
 
 _TENANT = re.compile(r"[a-z0-9_-]{1,64}")
-_CONTRACT = {
-    "tenant": str,
-    "zone": str,
-    "partner": str,
-    "tier": str,
-    "portals": list,
-    "start": str,
-    "end": str,
-    "effective": str,
-    "id": str,
-}
+READERS: Mapping[str, Callable[[Any, int], Any]] = MappingProxyType(
+    {"contracts": agreement_of, "exclusions": exclusion_of, "decisions": ruling_of, "claims": claim_of}
+)
+"""By kind, which is the topic's name: what reads a record and names every fault in it."""
+FOR_ALL = frozenset({"exclusions"})
+"""Kinds that go to every partition: their records name tenants inside, or none."""
+MAY_BE_FOR_ALL = frozenset({"decisions"})
+"""Kinds whose tenant may be `*`."""
 
 
-def read_decision(kind: str, offset: int, value: bytes) -> Decision:
-    """The decision in a record of the topic of this kind; Rejected says what is wrong with it."""
+def read_decision(kind: str, offset: int, value: bytes, now_ms: int) -> Decision:
+    """The decision in a record of the topic of this kind, read at `now_ms` (epoch); Rejected says what is wrong with it."""
     try:
         found = orjson.loads(value)
     except orjson.JSONDecodeError as error:
         raise Rejected(Reason.DECISION, "$", f"expected JSON: {error}") from None
     if not isinstance(found, dict):
         raise Rejected(Reason.DECISION, "$", f"expected an object, got {type(found).__name__}")
-    tenant = found.get("tenant")
-    if not isinstance(tenant, str) or not _TENANT.fullmatch(tenant):
+    tenant = ALL if kind in FOR_ALL else found.get("tenant")
+    for_all = tenant == ALL and kind in FOR_ALL | MAY_BE_FOR_ALL
+    if not for_all and not (isinstance(tenant, str) and _TENANT.fullmatch(tenant)):
         raise Rejected(Reason.DECISION, "$.tenant", f"expected [a-z0-9_-], 1 to 64 characters, got {tenant!r}")
-    if kind == "contracts":
-        _check_contract(found)
-    return Decision(kind, offset, tenant, value)
-
-
-def _check_contract(found: dict[str, Any]) -> None:
-    for name, value in found.items():
-        kind = _CONTRACT.get(name)
-        if kind is not None and value is not None and not isinstance(value, kind):
-            raise Rejected(Reason.DECISION, f"$.{name}", f"expected {kind.__name__}, got {type(value).__name__}")
-    zone = found.get("zone")
-    if zone is not None:
-        try:
-            ZoneInfo(zone)
-        except (ValueError, OSError):
-            raise Rejected(
-                Reason.DECISION, "$.zone", f"expected an IANA zone like Europe/London, got {zone!r}"
-            ) from None
+    try:
+        READERS[kind](found, now_ms)
+    except ValueError as error:
+        raise Rejected(Reason.DECISION, "$", str(error)) from None
+    return Decision(kind, offset, str(tenant), value)

@@ -18,7 +18,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import faust
-from aiokafka.partitioner import murmur2
 from faust.types import TP
 
 from monitor.counting import frame as frames
@@ -28,11 +27,13 @@ from monitor.counting.records import Records
 from monitor.counting.request import Rejected
 from monitor.engine.engine import Checkpoint, Engine
 from monitor.engine.state import Announcement
+from monitor.engine.verdict import Policy
 from monitor.engine.vitals import Vitals
 from monitor.settings import Settings
 from monitor.stream import blocks
 from monitor.stream.blocks import Block
 from monitor.stream.store import STAMP, Table
+from monitor.stream.topics import place as placed
 from monitor.stream.transport import READ_MARK, FencedError, Transport, deliver_as_blocks, die
 
 CELLS_A_CHUNK = 40_000
@@ -66,6 +67,9 @@ class Outlets(Protocol):
     def announcement(self, made: Announcement) -> Record:
         """What the engine announces."""
 
+    def topic(self, kind: str) -> str:
+        """The topic, without the prefix, that announcements of a kind go to."""
+
     def rejected(self, topic: str, partition: int, offset: int, value: bytes | None, error: Rejected) -> Record:
         """A record that was refused."""
 
@@ -80,14 +84,14 @@ class Adapter(Protocol):
 class DecisionReader(Protocol):
     """Checks people's decisions before they enter the journal."""
 
-    def __call__(self, kind: str, offset: int, value: bytes) -> Decision:
-        """The decision in a record; raises Rejected."""
+    def __call__(self, kind: str, offset: int, value: bytes, now_ms: int) -> Decision:
+        """The decision in a record that is read at `now_ms` (epoch); raises Rejected."""
 
 
 class SourcePartition:
     """One source partition on this worker: its open chunk and how far it is known to have been read."""
 
-    __slots__ = ("adapter", "caught_up", "chunk", "complete_ms", "kind", "reader", "told_at")
+    __slots__ = ("adapter", "caught_up", "chunk", "complete_ms", "kind", "newest_ms", "reader", "told_at", "told_ms")
 
     def __init__(self, chunk: Chunk, reader: Reader | None, adapter: Adapter | None, kind: str) -> None:
         self.chunk = chunk
@@ -99,6 +103,9 @@ class SourcePartition:
         self.complete_ms = 0
         """The same for what stands before the chunk's start, which is committed."""
         self.told_at = 0.0
+        self.told_ms = 0
+        self.newest_ms = 0
+        """The newest timestamp read from it, epoch milliseconds."""
 
 
 class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
@@ -129,7 +136,6 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         self.read_decision = read_decision
         self.journal_name = settings.topic("journal")
         self.status_name = settings.topic("status")
-        self.breaches_name = settings.topic("breaches")
         self.journal_partitions = partitions[self.journal_name]
         self.readers = {topic: Reader(table) for topic, table in codes.items()}
         self.vitals = Vitals()
@@ -144,6 +150,10 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         self.rejections: list[asyncio.Future[Any]] = []
         """Refused records on their way; durable before the offsets behind them are committed."""
         self.committed_horizon: dict[int, int] = {}
+        self.policy = Policy(at_risk=settings.at_risk_probability, clear=settings.clear_probability)
+        self.by_records = settings.clock == "records"
+        self.newest_ms = 0
+        """The newest timestamp of any source's record, epoch milliseconds."""
         self.stopping = False
         self.flushed_at = 0.0
         self._places: dict[str, int] = {}
@@ -197,7 +207,9 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
                 continue
             horizon = int(metadata) if metadata else -1
             records = self.ledger.data.records(tp.partition)
-            self.engines[tp.partition] = Engine(records, offset=offset, horizon=horizon)
+            self.engines[tp.partition] = Engine(
+                records, offset=offset, horizon=horizon, place=(tp.topic, tp.partition), policy=self.policy
+            )
             self.committed_horizon[tp.partition] = horizon
         self.room.set()
         self.vitals.ready = True
@@ -207,13 +219,21 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         """Whether so much waits in the sources that throughput comes before freshness."""
         return sum(self.vitals.source_lag.values()) > BACKLOG_RECORDS
 
+    def now_ms(self, source: SourcePartition | None = None) -> int:
+        """The time, epoch milliseconds. By records, a source that has more to be read is as late as what was read of it."""
+        if not self.by_records:
+            return time.time_ns() // 1_000_000
+        if source is not None and self.vitals.source_lag.get((source.chunk.topic, source.chunk.partition), 0):
+            return source.newest_ms
+        return self.newest_ms
+
     # -- placing and sending
 
     def place(self, tenant: str) -> int:
         """The journal partition of a tenant, as Kafka's clients place a key."""
         found = self._places.get(tenant)
         if found is None:
-            found = self._places[tenant] = (murmur2(tenant.encode()) & 0x7FFFFFFF) % self.journal_partitions
+            found = self._places[tenant] = placed(tenant, self.journal_partitions)
         return found
 
     async def produce(self, topic: str, partition: int | None, record: Record) -> Awaitable[Any]:
@@ -233,11 +253,6 @@ async def durable(futures: Iterable[Awaitable[Any]]) -> None:
         await asyncio.wait_for(asyncio.gather(*waiting), DURABLE_SECONDS)
 
 
-def now_ms() -> int:
-    """The worker's clock, epoch milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
 # -- tally
 
 
@@ -251,11 +266,13 @@ async def tally(app: App, stream: Any) -> None:
         if source is None:
             continue
         for block in message.value:
+            source.newest_ms = max(source.newest_ms, block.timestamp)
+            app.newest_ms = max(app.newest_ms, block.timestamp)
             await _count(app, source, block)
         highwater = app.consumer.highwater(message.tp) or 0
         app.vitals.source_lag[message.topic, message.partition] = max(0, highwater - source.chunk.upto)
         if source.chunk.upto >= highwater:
-            source.caught_up = now_ms()
+            source.caught_up = app.now_ms()
         if len(source.chunk.counts) > CELLS_A_CHUNK:
             app.room.clear()
             app.wake.set()
@@ -276,7 +293,7 @@ async def _count(app: App, source: SourcePartition, found: Block) -> None:
             for offset, value in zip(offsets.tolist(), records.values(), strict=True):
                 try:
                     if value is not None:
-                        decisions.append(app.read_decision(source.kind, offset, value))
+                        decisions.append(app.read_decision(source.kind, offset, value, app.now_ms()))
                 except Rejected as error:
                     refused.append((offset, value, error))
             continue
@@ -287,7 +304,7 @@ async def _count(app: App, source: SourcePartition, found: Block) -> None:
             values, places = _adapt(source.adapter, list(records.values()), faults)
             requests = Records.of(values)
             refused += [(int(offsets[place]), records[place], error) for place, error in faults]
-        found_wrong = source.reader.count(requests, now_ms(), chunk.counts)
+        found_wrong = source.reader.count(requests, app.now_ms(), chunk.counts)
         refused += [(int(offsets[places[p]]), records[places[p]], error) for p, error in found_wrong]
         app.vitals.requests[chunk.topic] += len(requests) - len(found_wrong)
     # No wait from the first count to here: a flush must find both, or neither.
@@ -323,13 +340,14 @@ async def flush(app: App, *, final: bool = False) -> None:
         if app.backlog and app.room.is_set() and not final and time.monotonic() - app.flushed_at < BACKLOG_SECONDS:
             return
         app.flushed_at = time.monotonic()
-        at = now_ms()
         futures: list[Awaitable[Any]] = [*app.rejections]
         app.rejections = []
         commits: dict[TP, tuple[int, str]] = {}
         for tp, source in app.sources.items():
+            at = app.now_ms(source)
             if source.chunk.empty:
-                if final or time.monotonic() - source.told_at > HEARTBEAT_SECONDS:
+                silent = time.monotonic() - source.told_at > HEARTBEAT_SECONDS
+                if final or silent or (app.by_records and at > source.told_ms):
                     await _seal(app, tp, source, at, futures)
                 continue
             taken = source.chunk.take()
@@ -345,7 +363,7 @@ async def flush(app: App, *, final: bool = False) -> None:
             if final:
                 sealing: list[Awaitable[Any]] = []
                 for tp in commits:
-                    await _seal(app, tp, app.sources[tp], at, sealing)
+                    await _seal(app, tp, app.sources[tp], app.now_ms(app.sources[tp]), sealing)
                 await durable(sealing)
         except FencedError as error:
             die(78, f"another worker took over while a chunk was sent: {error}")
@@ -362,7 +380,7 @@ async def _seal(app: App, tp: TP, source: SourcePartition, at: int, futures: lis
     if highwater is not None and source.chunk.upto >= highwater:
         source.complete_ms = at
         app.vitals.source_lag[tp.topic, tp.partition] = 0
-    source.told_at = time.monotonic()
+    source.told_at, source.told_ms = time.monotonic(), at
     record: Record = (None, frames.encode(source.chunk.seal_frame(at, source.complete_ms)), [])
     futures += [await app.produce(app.journal_name, partition, record) for partition in range(app.journal_partitions)]
 
@@ -407,8 +425,8 @@ async def checkpoint(app: App) -> None:
             await durable([f for q, c in made.items() for f in await _records(app, q, c.days, c.horizon, mark)])
             await durable(
                 [
-                    await app.produce(app.breaches_name, None, app.outlets.announcement(a))
-                    for c in made.values()
+                    await app.produce(app.settings.topic(app.outlets.topic(a.kind)), q, app.outlets.announcement(a))
+                    for q, c in made.items()
                     for a in c.announcements
                 ]
             )
@@ -423,6 +441,7 @@ async def checkpoint(app: App) -> None:
             die(75, f"a checkpoint could not be made durable: {error!r}")
         for partition, one in made.items():
             app.committed_horizon[partition] = one.horizon
+            app.engines[partition].committed(one.horizon)
             app.vitals.checkpoint_at[partition] = time.time()
 
 

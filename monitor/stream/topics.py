@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
+from aiokafka.partitioner import murmur2
 
 from monitor.settings import Settings
 
 DAY_MS = 86_400_000
 LARGE = str(16 << 20)
-DECISIONS = {"contracts": "contracts"}
+DECISIONS = {name: name for name in ("contracts", "exclusions", "decisions", "claims")}
 """Topics of people's decisions, and the kind that each carries."""
 
 
@@ -38,6 +39,11 @@ class Topic:
     purpose: str
 
 
+def place(key: str, partitions: int) -> int:
+    """The partition of a key, as Kafka's clients place it."""
+    return int(murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+
+
 def changelog(settings: Settings) -> str:
     """The name of the table's changelog, as Faust makes it."""
     return f"{settings.topic_prefix}{settings.group}-ledger-changelog"
@@ -48,6 +54,8 @@ def wanted(settings: Settings) -> list[Topic]:
     n = settings.partitions
     deleted = {"cleanup.policy": "delete"}
     compacted = {"cleanup.policy": "compact"}
+    # People's decisions are never edited, only added to: none of them may go.
+    kept = {"cleanup.policy": "delete", "retention.ms": "-1"}
     topics = [
         Topic(name, n, {**deleted, "retention.ms": str(7 * DAY_MS)}, f"auth requests, {form} records")
         for name, form in settings.source_topics.items()
@@ -63,9 +71,14 @@ def wanted(settings: Settings) -> list[Topic]:
             {**deleted, "retention.ms": str(90 * DAY_MS), "max.message.bytes": LARGE},
             "frames: what was counted",
         ),
-        ("contracts", compacted, "who is promised what"),
+        ("contracts", kept, "who is promised what"),
+        ("exclusions", kept, "what does not count: declared, corrected, approved, revoked"),
+        ("decisions", kept, "what people ruled where counts cannot tell"),
+        ("claims", kept, "claims for credits, and decisions about them"),
         ("status", compacted, "each tenant's month so far"),
-        ("breaches", {**deleted, "retention.ms": str(400 * DAY_MS)}, "verdicts, for billing"),
+        ("breaches", {**deleted, "retention.ms": str(400 * DAY_MS)}, "verdicts and notices"),
+        ("statements", {**compacted, "max.message.bytes": LARGE}, "each month's statements, every version"),
+        ("credits", kept, "what is owed, claimed and applied"),
     ]
     topics += [Topic(settings.topic(name), n, config, purpose) for name, config, purpose in ours]
     topics.append(Topic(changelog(settings), n, {**compacted, "max.message.bytes": LARGE}, "the workers' table"))
@@ -120,6 +133,14 @@ async def apply(settings: Settings, *, dry_run: bool = False) -> list[str]:
         return said
 
 
+async def remove(settings: Settings) -> None:
+    """Delete all topics under the settings' prefix, which must not be empty (ValueError). Raises Unreachable."""
+    if not settings.topic_prefix:
+        raise ValueError("expected a topic prefix: topics without one are not removed")
+    async with _admin(settings) as (admin, found):
+        await admin.delete_topics([name for name in found if name.startswith(settings.topic_prefix)])
+
+
 async def _led(admin: AIOKafkaAdminClient, names: list[str]) -> None:
     """Wait until each partition has a leader, so that whoever produces next does not have to try again."""
     for _ in range(100):
@@ -156,7 +177,7 @@ async def partitions(settings: Settings) -> dict[str, int]:
             )
         found = {name: there[name] for name in names}
     journal = found[settings.topic("journal")]
-    alike = [settings.topic("status"), settings.topic("breaches"), changelog(settings)]
+    alike = [*(settings.topic(name) for name in ("status", "breaches", "statements", "credits")), changelog(settings)]
     unlike = [f"{name} has {found[name]}" for name in alike if found[name] != journal]
     if unlike:
         raise MissingTopics(f"expected as many partitions as the journal's {journal}: {', '.join(unlike)}")

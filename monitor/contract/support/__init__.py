@@ -18,17 +18,14 @@ from monitor.contract.support.clocks import (
 from monitor.contract.support.desk import OutOfTurn, out_of_turn, p1_request, queue, report
 from monitor.contract.support.hours import OpeningHours
 from monitor.contract.support.requests import (
-    CATEGORIES,
     DOCUMENTATION,
     EVENT_TYPES,
     Event,
     Request,
     event_of,
     fold,
-    instant,
     known_at,
     requests_of,
-    rfc3339,
 )
 from monitor.contract.support.terms import (
     SEVERITIES,
@@ -41,7 +38,6 @@ from monitor.contract.support.terms import (
 )
 
 __all__ = [
-    "CATEGORIES",
     "DOCUMENTATION",
     "EVENT_TYPES",
     "SEVERITIES",
@@ -63,14 +59,12 @@ __all__ = [
     "event_of",
     "events_between",
     "fold",
-    "instant",
     "known_at",
     "out_of_turn",
     "p1_request",
     "queue",
     "report",
     "requests_of",
-    "rfc3339",
     "status",
     "support_terms",
 ]

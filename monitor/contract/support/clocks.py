@@ -20,7 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from monitor.contract.support.requests import RUNNING, Request, Step, documentation_record, known_at, rfc3339
+from monitor.contract.instant import rfc3339
+from monitor.contract.support.requests import RUNNING, Request, Step, documentation_record, known_at
 from monitor.contract.support.terms import Severity, SupportTerms
 
 ClockKind = Literal["first_response", "update"]

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from monitor.contract.instant import rfc3339
 from monitor.contract.period import month_named
 from monitor.contract.support.clocks import clocks
 from monitor.contract.support.hours import MINUTE_MS
-from monitor.contract.support.requests import Request, known_at, rfc3339
+from monitor.contract.support.requests import Request, known_at
 from monitor.contract.support.terms import SEVERITIES, Severity, SupportTerms
 from monitor.contract.terms import ratio
 

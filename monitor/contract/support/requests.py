@@ -16,14 +16,13 @@ the first response if none was given.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from typing import Any, Literal, get_args
-from zoneinfo import ZoneInfo
 
+from monitor.contract.exclusions import CATEGORIES
+from monitor.contract.instant import instant, rfc3339
 from monitor.contract.support.terms import SEVERITIES, Severity
 
 EventType = Literal[
@@ -44,21 +43,6 @@ ANSWERS: frozenset[EventType] = frozenset({"responded", "updated", "temporary_re
 State = Literal["unopened", "waiting", "answered", "mitigated", "resolved", "not_covered"]
 RUNNING: frozenset[State] = frozenset({"waiting", "answered", "mitigated"})
 """States in which clocks run."""
-
-CATEGORIES = (
-    "operator_error",
-    "customer_environment",
-    "third_party_change",
-    "environmental_stress",
-    "customer_demand",
-    "internet",
-    "customer_act",
-    "maintenance",
-    "misuse",
-    "force_majeure",
-    "superseded_release",
-)
-"""Causes that support does not cover: the categories of exclusions."""
 
 DOCUMENTATION = ("identification", "description", "error_messages", "files", "contact")
 """The checklist: number of the software or hardware, description, messages, references to files, customer's contact."""
@@ -365,39 +349,3 @@ def _unfit(before: Step, event: Event) -> str:
     if event.type == "reopened":
         return "the request is open: there is nothing to reopen"
     return f"the request is {before.state.replace('_', ' ')} {since}: reopen it first"
-
-
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.]\d+)?)?([Zz]|[+-]\d\d:\d\d)?")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST = 4_102_444_800_000
-"""The year 2100: later times are mistakes, or microseconds."""
-
-
-def instant(found: Any) -> int:
-    """UTC epoch milliseconds from RFC 3339 text with an offset (seconds may be left out), or from epoch milliseconds.
-
-    ValueError for anything else, and for times that are not between 1970 and 2100.
-    """
-    wanted = "expected a time with an offset such as 2026-11-20T16:59:00Z or 2026-11-20T16:59:00+01:00"
-    if isinstance(found, int) and not isinstance(found, bool):
-        at = found
-    else:
-        match = _RFC3339.fullmatch(found) if isinstance(found, str) else None
-        if match is None:
-            raise ValueError(f"{wanted}, found {found!r}")
-        if match[3] is None:
-            raise ValueError(f"{wanted}, found {found!r}, which does not say in which zone")
-        try:
-            at = (datetime.fromisoformat(match[0].upper()) - _EPOCH) // timedelta(milliseconds=1)
-        except ValueError as error:
-            raise ValueError(f"{wanted}, found {found!r}: {error}") from error
-    if not 0 <= at < _LAST:
-        raise ValueError(f"expected a time between 1970 and 2100, found {found!r}")
-    return at
-
-
-def rfc3339(at: int, zone: str = "UTC") -> str:
-    """An instant as RFC 3339 text: Z in UTC, the offset in another zone; milliseconds only where there are some."""
-    local = (_EPOCH + timedelta(milliseconds=at)).astimezone(ZoneInfo(zone))
-    text = local.isoformat(timespec="milliseconds" if at % 1000 else "seconds")
-    return text.removesuffix("+00:00") + "Z" if zone == "UTC" else text

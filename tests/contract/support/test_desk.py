@@ -7,17 +7,16 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.contract.instant import instant, rfc3339
 from monitor.contract.support import (
     STANDARD_SUPPORT,
     Event,
     event_of,
-    instant,
     out_of_turn,
     p1_request,
     queue,
     report,
     requests_of,
-    rfc3339,
 )
 
 

@@ -12,8 +12,9 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner, Result
 
 from monitor.cli.support import app
+from monitor.contract.exclusions import CATEGORIES
+from monitor.contract.instant import instant, rfc3339
 from monitor.contract.support import (
-    CATEGORIES,
     DOCUMENTATION,
     EVENT_TYPES,
     STANDARD_SUPPORT,
@@ -21,8 +22,6 @@ from monitor.contract.support import (
     announcements,
     event_of,
     fold,
-    instant,
-    rfc3339,
     status,
     support_terms,
 )

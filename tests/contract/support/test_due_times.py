@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from monitor.contract.instant import instant, rfc3339
 from monitor.contract.support import (
     SEVERITIES,
     OpeningHours,
@@ -20,8 +21,6 @@ from monitor.contract.support import (
     Severity,
     SupportTerms,
     UpdateRule,
-    instant,
-    rfc3339,
 )
 from monitor.contract.support.hours import NINE_TO_FIVE, public_holidays
 

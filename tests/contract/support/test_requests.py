@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.contract.exclusions import CATEGORIES
+from monitor.contract.instant import instant, rfc3339
 from monitor.contract.support import (
-    CATEGORIES,
     DOCUMENTATION,
     EVENT_TYPES,
     SEVERITIES,
@@ -24,8 +25,6 @@ from monitor.contract.support import (
     event_of,
     events_between,
     fold,
-    instant,
-    rfc3339,
     status,
 )
 from monitor.contract.support.requests import TRANSITIONS
