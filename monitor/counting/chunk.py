@@ -1,9 +1,9 @@
 """The open chunk of one source partition: raw records in, counts by (tenant, portal, minute, class) out, refused records named.
 
 A chunk is the interval [start, upto) of offsets; it may have holes, its count is what was in it. What is here:
-- Records are decoded many at a time, and counted by what they say: a tuple of texts, and the minute. What that means (`Where`) is looked
-  up once for each that is new in the chunk, not once a record, and what was found right is remembered. Only records whose text is in
-  doubt are looked at one by one.
+- Records are read many at a time, by `template` or else by the decoder, and counted by what they say, as text, and by minute. What a text
+  means (`Where`) is looked up once for each that is new in the chunk, not once a record, and what was found right is remembered. Only
+  records whose text is in doubt are looked at one by one.
 - One bad record neither stops nor miscounts its neighbours.
 - Unclassified failures are counted by their code too, so that a later decision about a code can move them.
 """
@@ -22,12 +22,15 @@ from monitor.counting import times
 from monitor.counting.frame import Decision, Frame, Tally
 from monitor.counting.records import Records
 from monitor.counting.request import Rejected, Request
+from monitor.counting.template import Said, Templates, read_runs
 
-Said = tuple[str, str, str, str | None, str | None]
-"""What a record says besides its time, as it says it: tenant, portal, outcome, fault, code."""
+Text = Said | bytes
+"""What a record says besides its time: its fields, or its runs (see `template`)."""
 
 REMEMBERED = 300_000
 """Texts and minutes that a `Reader` remembers before it starts afresh."""
+MANY = 64
+"""Records of a batch from which templates are cheaper than the decoder."""
 LINES = 256
 """Records that are decoded in one call: enough to make the call cheap, few enough that a bad one spoils few and all stay in the cache."""
 
@@ -53,8 +56,8 @@ class Counts:
     __slots__ = ("minutes", "where")
 
     def __init__(self) -> None:
-        self.minutes: dict[int, Counter[Said | Where]] = {}
-        self.where: dict[Said | Where, Where] = {}
+        self.minutes: dict[int, Counter[Text | Where]] = {}
+        self.where: dict[Text | Where, Where] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self.minutes.values()))
@@ -83,31 +86,41 @@ class Reader:
 
     def __init__(self, codes: Mapping[str, str]) -> None:
         self.codes = codes
-        self._known: dict[Said, Where] = {}
+        self.many = MANY
+        """Smaller batches are left to the decoder."""
+        self._templates = Templates()
+        self._known: dict[Text, Where] = {}
         self._minutes: dict[str | int, int] = {}
 
     def count(self, records: Records, now_ms: int, counts: Counts) -> list[Refused]:
         """Add a batch to `counts`; the refused. `now_ms` (epoch) bounds how far ahead a request's time may be."""
         refused: list[Refused] = []
-        said, at, places = self._decode(records, refused)
-        order, groups = times.by_minute(at)
-        if order is not None:
-            said, places = [said[i] for i in order], [places[i] for i in order]
-        for label, first, upto in groups:
-            texts = said if upto - first == len(said) else said[first:upto]
-            minute = self._minute(label, now_ms)
-            doubtful = set(texts) if minute is None else self._count(texts, minute, counts)
-            if doubtful:
-                doubted = (place for place, text in zip(places[first:upto], texts, strict=True) if text in doubtful)
-                self._one_by_one(records, doubted, now_ms, counts, refused)
+        _, unfit = records.as_lines(rq.MAX_BYTES)
+        places: Sequence[int] = range(len(records))
+        if len(records) >= self.many:
+            matched, places = self._templates.match(records, unfit)
+            for taken, labels, texts in matched:
+                self._add(records, texts, taken.tolist(), times.grouped(labels), now_ms, counts, refused)
+        if not places:
+            return refused
+        if len(places) < len(records):
+            rest = Records.of([records[place] for place in places])
+            _, unfit = rest.as_lines(rq.MAX_BYTES)
+        else:
+            rest = records
+        said, at, mine = self._decode(rest, unfit, places, refused)
+        self._add(records, said, mine, times.by_minute(at), now_ms, counts, refused)
         return refused
 
-    def _decode(self, records: Records, refused: list[Refused]) -> tuple[list[Said], list[str | int], Sequence[int]]:
-        """Texts, times and places of the records that are requests, in order; the others go to `refused`."""
+    @staticmethod
+    def _decode(
+        records: Records, unfit: set[int], places: Sequence[int], refused: list[Refused]
+    ) -> tuple[list[Said], list[str | int], list[int]]:
+        """Texts, times and `places` of the records that are requests, in order; the others go to `refused`."""
         said: list[Said] = []
         at: list[str | int] = []
-        buffer, unfit = records.as_lines(rq.MAX_BYTES)
-        lines = memoryview(buffer)
+        mine: list[int] = []
+        lines = memoryview(records.buffer)
         ends = (records.starts + records.lengths).tolist()
         for first in range(0, len(records), LINES):
             upto = min(first + LINES, len(records))
@@ -115,14 +128,43 @@ class Reader:
             if not unfit or unfit.isdisjoint(range(first, upto)):
                 with suppress(*rq.DECODE_ERRORS):
                     requests = rq.decode_lines(lines[records.starts[first] : ends[upto - 1]])
-            if requests is None or len(requests) != upto - first:
-                requests = list(_each(records, range(first, upto), refused))
+            if requests is not None and len(requests) == upto - first:
+                mine += places[first:upto]
+            else:
+                requests = []
+                for here in range(first, upto):
+                    try:
+                        requests.append(rq.read(records[here]))
+                    except Rejected as error:
+                        refused.append(Refused(places[here], error))
+                    else:
+                        mine.append(places[here])
             said += map(_said, requests)
             at += map(_time, requests)
-        if not refused:
-            return said, at, range(len(records))
-        gone = {place for place, _ in refused}
-        return said, at, [place for place in range(len(records)) if place not in gone]
+        return said, at, mine
+
+    def _add(
+        self,
+        records: Records,
+        texts: Sequence[Text],
+        places: Sequence[int],
+        by_minute: tuple[list[int] | None, list[times.Group]],
+        now_ms: int,
+        counts: Counts,
+        refused: list[Refused],
+    ) -> None:
+        """Count the records at `places` by their texts and minutes."""
+        order, groups = by_minute
+        if order is not None:
+            texts, places = [texts[i] for i in order], [places[i] for i in order]
+        for label, first, upto in groups:
+            whole = upto - first == len(texts)
+            mine = texts if whole else texts[first:upto]
+            minute = self._minute(label, now_ms)
+            doubtful = set(mine) if minute is None else self._count(mine, minute, counts)
+            if doubtful:
+                doubted = (p for p, text in zip(places[first:upto], mine, strict=True) if text in doubtful)
+                self._one_by_one(records, doubted, now_ms, counts, refused)
 
     def _minute(self, label: str | int, now_ms: int) -> int | None:
         """The minute that a label of `times` names; None when it is wrong or not wholly in bounds."""
@@ -137,14 +179,14 @@ class Reader:
             self._minutes[label] = minute
         return minute
 
-    def _count(self, texts: Sequence[Said], minute: int, counts: Counts) -> set[Said]:
+    def _count(self, texts: Sequence[Text], minute: int, counts: Counts) -> set[Text]:
         """Count requests of a minute; the texts that may be wrong, which are not counted."""
         mine = counts.minutes.setdefault(minute, Counter())
         before = len(mine)
         mine.update(texts)
+        doubtful: set[Text] = set()
         # A dictionary keeps its keys in the order in which they came.
-        new: list[Said] = list(islice(reversed(mine), len(mine) - before))  # type: ignore[arg-type]  # a `Where` is no text
-        doubtful = set()
+        new: list[Text] = list(islice(reversed(mine), len(mine) - before))  # type: ignore[arg-type]  # a `Where` is no text
         for text in new:
             if text in counts.where:
                 continue
@@ -156,8 +198,11 @@ class Reader:
                 counts.where[text] = where
         return doubtful
 
-    def _learn(self, text: Said) -> Where | None:
-        tenant, portal, outcome, fault, code = text
+    def _learn(self, text: Text) -> Where | None:
+        said = read_runs(text) if isinstance(text, bytes) else text
+        if said is None:
+            return None
+        tenant, portal, outcome, fault, code = said
         try:
             rq.check_names(tenant, portal, code)
         except Rejected:
@@ -171,23 +216,14 @@ class Reader:
         self, records: Records, places: Iterable[int], now_ms: int, counts: Counts, refused: list[Refused]
     ) -> None:
         for place in places:
-            r = rq.read(records[place])
             try:
+                r = rq.read(records[place])
                 rq.check_names(r.tenant, r.portal, r.code)
                 minute = rq.minute(r.time, now_ms)
             except Rejected as error:
                 refused.append(Refused(place, error))
             else:
                 counts.add(minute, _where(r.tenant, r.portal, r.outcome, r.fault, r.code, self.codes))
-
-
-def _each(records: Records, places: Iterable[int], refused: list[Refused]) -> Iterator[Request]:
-    """The records at these places that are requests; the others go to `refused`."""
-    for place in places:
-        try:
-            yield rq.read(records[place])
-        except Rejected as error:
-            refused.append(Refused(place, error))
 
 
 def _where(

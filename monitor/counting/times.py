@@ -25,11 +25,14 @@ _ENDING = re.compile(r":[0-5]\d(\.\d{1,9})?[Zz]")
 
 def by_minute(times: Sequence[str | int]) -> tuple[list[int] | None, list[Group]]:
     """The order that brings equal labels together (None: the present one), and the groups in it."""
-    labels: NDArray[Any] | None = _texts(times)
-    if labels is None:
-        labels = _numbers(times)
-    if labels is None:
-        return _one_by_one(times)
+    found: NDArray[Any] | None = _texts(times)
+    if found is None:
+        found = _numbers(times)
+    return _one_by_one(times) if found is None else grouped(found)
+
+
+def grouped(labels: NDArray[Any]) -> tuple[list[int] | None, list[Group]]:
+    """The same, of labels with shape (n,)."""
     order: list[int] | None = None
     begins = _begins(labels)
     if len(begins) > 2 and len(np.unique(labels[begins])) < len(begins):
@@ -37,7 +40,21 @@ def by_minute(times: Sequence[str | int]) -> tuple[list[int] | None, list[Group]
         labels, order = labels[place], place.tolist()
         begins = _begins(labels)
     named = [each.decode() if isinstance(each, bytes) else each for each in labels[begins].tolist()]
-    return order, list(zip(named, begins.tolist(), [*begins[1:].tolist(), len(times)], strict=True))
+    return order, list(zip(named, begins.tolist(), [*begins[1:].tolist(), len(labels)], strict=True))
+
+
+def labels(times: NDArray[np.bytes_]) -> tuple[NDArray[np.bytes_], NDArray[np.bool_]]:
+    """The labels of times in ASCII, all of the array's width, shape (n,), and which of them end in seconds and Z; the others' say nothing."""
+    width = times.dtype.itemsize
+    form = _FORMS.get(width)
+    if form is None:
+        return times, np.zeros(len(times), dtype=np.bool_)
+    rows = times.view(np.uint8).reshape(len(times), width)
+    wrong = rows[:, MINUTE_CHARACTERS:] - form[0] > form[1]
+    good = np.ones(len(times), dtype=np.bool_)
+    if wrong.any():
+        good[wrong.any(axis=1)] = False
+    return np.ascontiguousarray(rows[:, :MINUTE_CHARACTERS]).view(f"S{MINUTE_CHARACTERS}").ravel(), good
 
 
 def _begins(labels: NDArray[Any]) -> NDArray[np.int64]:
@@ -52,29 +69,25 @@ def _texts(times: Sequence[str | int]) -> NDArray[np.bytes_] | None:
         lines = ("\n".join(times) + "\n").encode("ascii")  # type: ignore[arg-type]  # a number raises the TypeError below
     except (TypeError, UnicodeEncodeError):
         return None
-    width = len(times[0]) + 1 if times and isinstance(times[0], str) else 0
-    form = _FORMS.get(width)
-    if form is None or len(lines) != width * len(times):
+    width = len(times[0]) if times and isinstance(times[0], str) else 0
+    if width not in _FORMS or len(lines) != (width + 1) * len(times):
         return None
-    # The last column holds all the line ends that were put in, so no time has one and each fills its row.
-    rows = np.frombuffer(lines, dtype=np.uint8).reshape(len(times), width)
-    ending = rows[:, MINUTE_CHARACTERS:] - form[0]
-    if (ending > form[1]).any():
-        return None
-    return np.ascontiguousarray(rows[:, :MINUTE_CHARACTERS]).view(f"S{MINUTE_CHARACTERS}").ravel()
+    rows = np.frombuffer(lines, dtype=np.uint8).reshape(len(times), width + 1)
+    found, good = labels(np.ascontiguousarray(rows[:, :-1]).view(f"S{width}").ravel())
+    # No good time holds a line's end: when all of those that were put in stand in the last column, each time fills its row.
+    return found if good.all() and (rows[:, -1] == ord("\n")).all() and lines.count(b"\n") == len(times) else None
 
 
 def _form(digits: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """The least character of each column behind the minute, and how much greater it may be."""
-    ending = ":00" + ("." + "0" * digits if digits else "") + "Z\n"
-    above = {":": 0, ".": 0, "Z": 0, "\n": 0, "0": 9}
-    spans = [above[each] for each in ending]
+    ending = ":00" + ("." + "0" * digits if digits else "") + "Z"
+    spans = [9 if each == "0" else 0 for each in ending]
     spans[1] = 5
     return np.frombuffer(ending.encode(), dtype=np.uint8), np.array(spans, dtype=np.uint8)
 
 
 _FORMS = {MINUTE_CHARACTERS + len(form[0]): form for form in map(_form, range(10))}
-"""By a time's length and its line's end, for 0 to 9 digits of a fraction."""
+"""By a time's length, for 0 to 9 digits of a fraction."""
 
 
 def _numbers(times: Sequence[str | int]) -> NDArray[np.int64] | None:

@@ -13,6 +13,7 @@ from monitor.counting import request as rq
 from monitor.counting.chunk import Chunk, Counts, Reader, Where
 from monitor.counting.records import Records
 from monitor.counting.request import Rejected
+from monitor.counting.template import Templates
 
 NOW = 1_795_428_030_000  # 2026-11-23T10:00:30Z: five minutes ahead ends within a minute
 CODES = {"E-1": "server", "E-2": "client"}
@@ -114,6 +115,93 @@ def test_batches_count_as_their_records_do_one_by_one(several: list[list[bytes |
         assert cells(counts) == expected
         assert {place: (str(e.reason), e.place, str(e)) for place, e in refused} == why
         assert len(refused) == len(why)
+
+
+FIELDS = {
+    "time": ['"2026-11-23T10:00:07.123Z"', '"2026-11-23T09:59:59.999Z"', '"2026-11-23T10:05:31.000Z"', '"2026-11-23T10:00:60.000Z"'],
+    "tenant": ['"ant"', '"bee-2"', '"Ant"'],
+    "portal": ['"login"', '"self service"'],
+    "outcome": ['"success"', '"failure"', '"maybe"'],
+    "fault": ['"server"', '"client"', "null", '"nobody"'],
+    "code": ['"E-1"', '"E-9"', '""', "null", "7"],
+    "user": ['"u-1@ant.example"', '""', "null", '"\\u00e4"', "1"],
+    "latency_ms": ["0", "12", "12.75", "0.5", "07", "1.", ".5", "1e3", "-1", "null", '"12"', "123456789012345678", "1.2.3"],
+    "method": ['"totp"', '"a}{,:b"', "true", '"\\""', "[1]", '"\t"', '"é"'],
+}  # fmt: skip
+LIKELY = 0.9
+
+
+@st.composite
+def written(draw: st.DrawFn) -> list[bytes]:
+    """Records as one producer writes them, most of them right, some changed by a byte or two."""
+    random = draw(st.randoms(use_true_random=False))
+    names = [
+        "time",
+        "tenant",
+        "portal",
+        "outcome",
+        *random.sample(sorted(set(FIELDS) - {"time", "tenant", "portal", "outcome"}), 3),
+    ]
+    random.shuffle(names)
+    if random.random() < 0.1:
+        names.append(random.choice(names))
+    comma, colon = random.choice([(",", ":"), (", ", ": "), (" ,  ", " : ")])
+    usual = {name: random.choice(FIELDS[name][:2]) for name in FIELDS}
+    made = []
+    for _ in range(random.randint(1, 30)):
+        values = {name: usual[name] if random.random() < LIKELY else random.choice(FIELDS[name]) for name in names}
+        record = bytearray(("{" + comma.join(f'"{name}"{colon}{values[name]}' for name in names) + "}").encode())
+        while random.random() > LIKELY:
+            at = random.randrange(len(record))
+            piece = random.choice(
+                [
+                    b'"',
+                    b"\\",
+                    b",",
+                    b":",
+                    b"}",
+                    b"{",
+                    b"0",
+                    b".",
+                    b" ",
+                    b"\n",
+                    b"x",
+                    b"\xff",
+                    b"null",
+                    b'"fault":"server",',
+                ]
+            )
+            record[at : at + random.randint(0, 2)] = piece
+        made.append(bytes(record))
+    return made  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(written(), min_size=1, max_size=3))
+def test_records_of_one_form_count_as_the_decoder_reads_them_whatever_was_done_to_some(
+    several: list[list[bytes]],
+) -> None:
+    reader, counts = Reader(CODES), Counts()
+    reader.many = 1  # the reader would leave so few to the decoder
+    expected: Cells = Counter()
+    for values in several:
+        refused = reader.count(Records.of(values), NOW, counts)
+        more, why = one_by_one(values)
+        expected += more
+        assert cells(counts) == expected
+        assert {place: (str(e.reason), e.place, str(e)) for place, e in refused} == why
+
+
+def test_a_template_takes_what_is_of_its_form_and_nothing_else() -> None:
+    good = b'{"time":"2026-11-23T10:00:07.123Z","tenant":"ant","portal":"login","outcome":"success","user":"u","latency_ms":%b,"n":"x"}'
+    records = Records.of(
+        [good % b"1", good % b"0.25", good % b"-1", good % b"01", good.replace(b'"u"', b'"\\u0041"') % b"1"]
+    )
+    _, unfit = records.as_lines(rq.MAX_BYTES)
+    matched, left = Templates().match(records, unfit)
+    assert [(each.places.tolist(), each.labels.tolist()) for each in matched] == [([0, 1], [b"2026-11-23T10:00"] * 2)]
+    assert set(matched[0].texts) == {b'"tenant":"ant","portal":"login","outcome":"success"'}
+    assert left == [2, 3, 4]
 
 
 def test_what_was_learned_of_a_minute_does_not_let_a_later_clock_refuse_it_or_an_earlier_one_accept_it() -> None:
