@@ -23,7 +23,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from monitor.cli.load import backfill, live, sender
+from monitor.cli.load import backfill, live
 from monitor.cli.running import run
 from monitor.cli.top import table, worst_first
 from monitor.contract.period import DAY, Period
@@ -33,6 +33,7 @@ from monitor.local.processes import LocalError, Running, answers, free_port, sta
 from monitor.local.stack import Stack
 from monitor.settings import Settings, load
 from monitor.stream.reading import Reader, event, reader, statuses
+from monitor.stream.sending import sender
 
 WORST = 8
 

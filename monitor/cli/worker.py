@@ -51,9 +51,11 @@ def run(settings: Settings, partitions: dict[str, int]) -> None:
     Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
     app = stream.build(settings, partitions, CloudEvents(), adapters, codes, decisions, sources.read_decision)
 
-    @app.task(on_leader=False)
-    async def _http() -> None:
+    async def http() -> None:
         await serve(settings.http_host, settings.http_port, app.vitals)
+
+    # From the start: whoever asks whether the worker lives must not take a long recovery for its death.
+    app.early.append(http)
 
     # What is loaded by now stays: no need to look for cycles in it. Counting makes none, but many objects: look seldom.
     gc.collect()

@@ -52,6 +52,7 @@ URGENT_SECONDS = 5.0
 """Announcements wait at most this long for a checkpoint."""
 DURABLE_SECONDS = 25.0
 STOP_SECONDS = 15.0
+READ_BACK_SECONDS = 5.0
 
 Header = tuple[str, bytes]
 Record = tuple[bytes | None, bytes | None, list[Header]]
@@ -144,6 +145,8 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         self.room = asyncio.Event()
         self.room.set()
         self.wake = asyncio.Event()
+        self.taken = asyncio.Event()
+        """Set when journal records have been taken in."""
         self.generation: int | None = None
         self.sources: dict[TP, SourcePartition] = {}
         self.engines = self.vitals.engines
@@ -154,6 +157,8 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         self.by_records = settings.clock == "records"
         self.newest_ms = 0
         """The newest timestamp of any source's record, epoch milliseconds."""
+        self.early: list[Callable[[], Awaitable[None]]] = []
+        """What runs from the start on."""
         self.stopping = False
         self.flushed_at = 0.0
         self._places: dict[str, int] = {}
@@ -165,8 +170,14 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         """Faust's way to say that a service failed: end, and let whoever takes over start at what is committed."""
         die(73, f"a service of the worker failed: {reason!r}")
 
+    async def on_start(self) -> None:
+        """What must not wait until tables have recovered, as Faust's own tasks do, starts here."""
+        await super().on_start()
+        for each in self.early:
+            self.add_future(each())
+
     async def on_stop(self) -> None:
-        """Leave nothing to recount: flush, seal, checkpoint, commit, then go."""
+        """Leave nothing to recount and nothing unsaid: flush, seal, read that back, checkpoint, commit, tell, then go."""
         deadline = threading.Timer(STOP_SECONDS, die, (74, f"stopping took more than {STOP_SECONDS:.0f} s"))
         deadline.daemon = True
         deadline.start()
@@ -174,7 +185,9 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         if self.generation is not None:
             try:
                 await flush(self, final=True)
+                await read_back(self)
                 await checkpoint(self)
+                await announce(self, everything=True)
             except Exception as error:
                 die(74, f"the last flush failed: {error!r}")
         self.let_go()
@@ -374,6 +387,16 @@ async def flush(app: App, *, final: bool = False) -> None:
         app.room.set()
 
 
+async def read_back(app: App) -> None:
+    """Wait until the engines have taken in what the journal holds now, a few seconds at most."""
+    ends = await app.consumer.highwaters(*(TP(app.journal_name, q) for q in app.engines))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(READ_BACK_SECONDS):
+            while any(engine.following < (ends.get(TP(app.journal_name, q)) or 0) for q, engine in app.engines.items()):
+                app.taken.clear()
+                await app.taken.wait()
+
+
 async def _seal(app: App, tp: TP, source: SourcePartition, at: int, futures: list[Awaitable[Any]]) -> None:
     """Send the empty frame of an idle partition: it seals the last chunk and tells the time."""
     highwater = app.consumer.highwater(tp)
@@ -406,6 +429,7 @@ async def assess(app: App, stream: Any) -> None:
                     engine.take(offset, value)
         highwater = app.consumer.highwater(message.tp) or 0
         app.vitals.journal_lag[message.partition] = max(0, highwater - engine.following)
+        app.taken.set()
 
 
 async def checkpoint(app: App) -> None:
@@ -466,18 +490,24 @@ async def _outdated(app: App, partition: int, one: Checkpoint, mark: bytes) -> l
 # -- announce
 
 
-async def announce(app: App) -> None:
-    """Send the statuses of tenants that have changed, a batch for each partition."""
+async def announce(app: App, *, everything: bool = False) -> None:
+    """Send the statuses of tenants that have changed, a batch for each partition; a turn of them, or `everything`."""
     async with app.checkpoint_lock:
-        turn = STATUSES_A_TURN // (10 if app.backlog else 1) // max(1, len(app.engines))
+        turn = max(1, STATUSES_A_TURN // (10 if app.backlog else 1) // max(1, len(app.engines)))
+        sent: list[Awaitable[Any]] = []
         for partition, engine in app.engines.items():
-            records = [app.outlets.status(record) for _, record in engine.statuses(max(1, turn))]
+            most = len(engine.tenants) if everything else turn
+            records = [app.outlets.status(record) for _, record in engine.statuses(most)]
             while records:
-                records = await _send_batch(app, app.status_name, partition, records)
+                records = await _send_batch(app, app.status_name, partition, records, sent)
+        if everything:
+            await durable(sent)
 
 
-async def _send_batch(app: App, topic: str, partition: int, records: list[Record]) -> list[Record]:
-    """Send as many as fit one batch; the rest is returned. A status is not waited for: the next one replaces it."""
+async def _send_batch(
+    app: App, topic: str, partition: int, records: list[Record], sent: list[Awaitable[Any]]
+) -> list[Record]:
+    """Send as many as fit one batch; the rest is returned. `sent` need not be waited for: the next status replaces this one."""
     producer = app.producer._producer
     batch = producer.create_batch()
     for index, (key, value, headers) in enumerate(records):
@@ -488,7 +518,7 @@ async def _send_batch(app: App, topic: str, partition: int, records: list[Record
     else:
         index = len(records)
     batch.close()
-    await producer.send_batch(batch, topic, partition=partition)
+    sent.append(await producer.send_batch(batch, topic, partition=partition))
     return records[index:]
 
 
