@@ -13,9 +13,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, pairwise
 from operator import attrgetter
 from typing import NamedTuple
+
+import numpy as np
 
 from monitor.counting import request as rq
 from monitor.counting import times
@@ -27,6 +29,7 @@ from monitor.counting.template import Said, Templates, read_runs
 Text = Said | bytes
 """What a record says besides its time: its fields, or its runs (see `template`)."""
 
+WIDTH = len(rq.CLASSES)
 REMEMBERED = 300_000
 """Texts and minutes that a `Reader` remembers before it starts afresh."""
 MANY = 64
@@ -67,11 +70,37 @@ class Counts:
         self.where[where] = where
         self.minutes.setdefault(minute, Counter())[where] += n
 
-    def cells(self) -> Iterator[tuple[int, Where, int]]:
-        """Minutes, places and counts; a place may come more than once in a minute."""
-        for minute, counts in self.minutes.items():
-            for text, n in counts.items():
-                yield minute, self.where[text], n
+    def tallies(self) -> Iterator[tuple[str, str, Tally]]:
+        """Each tenant's portals and what was counted there, minutes in order."""
+        if not self.minutes:
+            return
+        portals: dict[tuple[str, str], int] = {}
+        cells: dict[Text | Where, int] = {}
+        unclassified: dict[Text | Where, str] = {}
+        for text, (tenant, portal, index, code) in self.where.items():
+            cells[text] = portals.setdefault((tenant, portal), len(portals)) * WIDTH + index
+            if index == rq.UNCLASSIFIED:
+                unclassified[text] = code
+        minutes = sorted(self.minutes)
+        counts = [self.minutes[minute] for minute in minutes]
+        cell = np.concatenate([np.fromiter(map(cells.__getitem__, each), np.int64, len(each)) for each in counts])
+        n = np.concatenate([np.fromiter(each.values(), np.int64, len(each)) for each in counts])
+        at = np.repeat(np.arange(len(minutes)), list(map(len, counts)))
+        rows, row = np.unique(cell // WIDTH * len(minutes) + at, return_inverse=True)
+        # The sums are floats, exact far beyond any count.
+        sums = np.bincount(row * WIDTH + cell % WIDTH, weights=n, minlength=len(rows) * WIDTH)
+        table = sums.astype(np.int64).reshape(-1, WIDTH).tolist()
+        whose, when = np.divmod(rows, len(minutes))
+        begins = np.searchsorted(whose, np.arange(len(portals) + 1)).tolist()
+        named = [minutes[each] for each in when.tolist()]
+        made = [Tally(dict(zip(named[a:b], table[a:b], strict=True)), {}) for a, b in pairwise(begins)]
+        for minute, each in zip(minutes, counts, strict=True):
+            for text in unclassified.keys() & each.keys():
+                by_minute = made[cells[text] // WIDTH].codes.setdefault(unclassified[text], {})
+                by_minute[minute] = by_minute.get(minute, 0) + each[text]
+        for (tenant, portal), tally in zip(portals, made, strict=True):
+            if tally.minutes:
+                yield tenant, portal, tally
 
 
 class Refused(NamedTuple):
@@ -269,18 +298,8 @@ class Chunk:
     def frames(self, place: Callable[[str], int], partitions: int, at_ms: int, complete_ms: int) -> list[Frame]:
         """A frame for each of the journal's `partitions`, also the empty ones; `place` gives a tenant's partition."""
         tallies: list[dict[str, dict[str, Tally]]] = [{} for _ in range(partitions)]
-        for minute, (tenant, portal, index, code), n in self.counts.cells():
-            portals = tallies[place(tenant)].setdefault(tenant, {})
-            tally = portals.get(portal)
-            if tally is None:
-                tally = portals[portal] = Tally()
-            row = tally.minutes.get(minute)
-            if row is None:
-                row = tally.minutes[minute] = [0, 0, 0, 0, 0]
-            row[index] += n
-            if index == rq.UNCLASSIFIED:
-                by_minute = tally.codes.setdefault(code, {})
-                by_minute[minute] = by_minute.get(minute, 0) + n
+        for tenant, portal, tally in self.counts.tallies():
+            tallies[place(tenant)].setdefault(tenant, {})[portal] = tally
         decisions: list[list[Decision]] = [[] for _ in range(partitions)]
         for decision in self.decisions:
             if decision.tenant == "*":

@@ -24,12 +24,18 @@ Cells = Counter[tuple[int, Where]]
 
 
 def cells(counts: Counts) -> Cells:
-    """What was counted, each cell once."""
+    """What was counted, as the frames will have it; unclassified requests by their codes."""
     found: Cells = Counter()
-    for minute, where, n in counts.cells():
-        assert n > 0
-        found[minute, where] += n
-    return found
+    for tenant, portal, tally in counts.tallies():
+        assert list(tally.minutes) == sorted(tally.minutes)
+        for minute, row in tally.minutes.items():
+            for index, n in enumerate(row[: rq.UNCLASSIFIED]):
+                found[minute, Where(tenant, portal, index, "")] += n
+            coded = {code: n for code, by_minute in tally.codes.items() if (n := by_minute.get(minute, 0))}
+            assert sum(coded.values()) == row[rq.UNCLASSIFIED]
+            for code, n in coded.items():
+                found[minute, Where(tenant, portal, rq.UNCLASSIFIED, code)] += n
+    return +found
 
 
 def one_by_one(values: Sequence[bytes | None]) -> tuple[Cells, dict[int, tuple[str, str, str]]]:
