@@ -111,8 +111,8 @@ def lines(made: Statement) -> Iterator[str]:
         ("reading", "good", "bad", "availability", "band", "days"),
         [
             (name, str(r["good"]), str(r["bad"]), r["availability"], _band(r["band"]), str(r["days"]))
-            for name, r in readings.items()
-            if r
+            for name in ("requests", "minutes", "users")
+            if (r := readings[name])
         ],
     )
     yield from _decided(said)
@@ -147,9 +147,9 @@ def _verdict(said: Mapping[str, Any]) -> Iterator[str]:
     elif said["verdict"] == "kept":
         yield f"verdict       {promised[0]:g} % was promised and is kept"
     else:
-        missed = ", ".join(f"{share:g} %" for share in promised if share > (said["band"] or 0))
+        missed = min(share for share in promised if share > (said["band"] or 0))
         kept = f"{said['band']:g} % is kept" if said["band"] else "nothing that was promised is kept"
-        yield f"verdict       {missed} is missed; {kept}"
+        yield f"verdict       {missed:g} % is missed; {kept}"
     if said["standing"] == "unknown":
         yield "              nobody has a contract with the tenant: judged by the published terms, nobody may claim"
     if said["days"]:

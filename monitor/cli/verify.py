@@ -100,12 +100,12 @@ async def _verify(settings: Settings, tenant: str, month: str | None) -> Found:
     key = state.account_key(tenant)
     account = state.decode_account(kept[key]) if key in kept else Account()
     shared = state.decode_shared(kept[state.SHARED]) if state.SHARED in kept else Shared()
-    if _missing(made, account, found):
-        return found
     topics = await _topics(settings)
     if _foreign(settings, account, shared, topics, found):
         return found
     recount = await _recount(settings, tenant, month, made, account, shared, found)
+    if not found.differs:
+        _unlike(made, account, found)
     if recount is not None and not found.differs:
         _overlooked(settings, tenant, recount, (account, shared), topics, found)
     return found
@@ -151,15 +151,14 @@ def _name(chain: Sequence[bytes], place: int) -> str:
         return f"statement {place}"
 
 
-def _missing(made: Sequence[Statement], account: Account, found: Found) -> bool:
-    """Whether the chain differs from what the workers know to have issued."""
+def _unlike(made: Sequence[Statement], account: Account, found: Found) -> None:
+    """Look for a statement that the workers issued, and that is not there or is another."""
     for place, said in enumerate(account.issued):
         hash_ = made[place].sha256 if place < len(made) else None
         if hash_ != said.sha256:
             name = made[place].id if place < len(made) else f"{said.month} {said.kind}, statement {place} of the chain"
             found.differ(name, Difference(place, "sha256", said.sha256, hash_), "the hash that the workers know")
-            return True
-    return False
+            return
 
 
 Place = tuple[str, int, int]

@@ -12,7 +12,6 @@ from aiokafka.errors import KafkaConnectionError
 
 from monitor.engine import state
 from monitor.settings import Settings
-from monitor.stream.store import STAMP
 from monitor.stream.topics import MissingTopics, Unreachable, changelog, place
 
 FETCH_BYTES = 8 << 20
@@ -128,6 +127,8 @@ async def table(settings: Settings, tenant: str) -> tuple[dict[bytes, bytes], in
 
     It is as old as the last checkpoint. The rules of keys and stamps are those of `stream.store`. Raises Unreachable, MissingTopics.
     """
+    from monitor.stream.store import STAMP  # it brings Faust, which takes a while
+
     mine = (tenant.encode() + b"\0", b"\0")
     found: dict[bytes, dict[bytes, tuple[int, bytes]]] = {}
     async with _reader(settings, changelog(settings), tenant) as source:
