@@ -33,6 +33,7 @@ COMMANDS = {
     "ship": "ship:ship",
     "top": "top:top",
     "status": "top:status",
+    "explain": "explain:explain",
     "replay": "replay:replay",
     "check": "check:check",
     "judge": "judge:judge",

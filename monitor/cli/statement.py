@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,8 +11,11 @@ from monitor.cli.deciding import AsJson, Tenant, aligned, epoch_ms, finding, sho
 from monitor.cli.running import run
 from monitor.contract.instant import instant, rfc3339
 from monitor.contract.period import MINUTE_MS, month_named
-from monitor.contract.statement import Statement, as_of, interim
+from monitor.contract.statement import Facts, Statement, as_of, interim
 from monitor.settings import Settings, load
+
+if TYPE_CHECKING:
+    from monitor.engine.engine import Engine
 
 Month = Annotated[str, typer.Argument(help="The month, such as 2026-11.")]
 VERDICTS = {
@@ -68,6 +71,11 @@ def issued(settings: Settings, tenant: str) -> list[Statement]:
 
 def so_far(settings: Settings, tenant: str, month: str) -> Statement:
     """What a month that still runs, or has just ended, would be: made from the workers' table as of the last checkpoint."""
+    return interim(facts(settings, tenant, month)[1])
+
+
+def facts(settings: Settings, tenant: str, month: str) -> tuple[Engine, Facts]:
+    """What the workers' table says of a tenant's month as of the last checkpoint, and the engine made from it. Ends the command without any."""
     from monitor.engine.dues import credits_of
     from monitor.engine.engine import Engine
     from monitor.stream.reading import table
@@ -85,7 +93,7 @@ def so_far(settings: Settings, tenant: str, month: str) -> Statement:
     if begins * MINUTE_MS > engine.clock_ms:
         raise finding(f"{month} begins on {shown_minute(begins)} UTC; the counts are of {rfc3339(engine.clock_ms)}")
     found.credits = credits_of(found, engine.clock_ms)
-    return interim(engine.facts(found, month, engine.clock_ms))
+    return engine, engine.facts(found, month, engine.clock_ms)
 
 
 def lines(made: Statement) -> Iterator[str]:
