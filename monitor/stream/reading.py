@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -66,7 +67,6 @@ async def reader(settings: Settings, name: str, tenant: str | None = None) -> As
 @asynccontextmanager
 async def _reader(settings: Settings, topic: str, tenant: str | None) -> AsyncIterator[Reader]:
     consumer = AIOKafkaConsumer(
-        topic,
         bootstrap_servers=settings.kafka_bootstrap,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -80,9 +80,13 @@ async def _reader(settings: Settings, topic: str, tenant: str | None) -> AsyncIt
             f"no Kafka at {settings.kafka_bootstrap}: `monitor local up` starts one, MONITOR_KAFKA_BOOTSTRAP names another"
         ) from None
     try:
-        partitions = sorted(consumer.assignment())
-        if not partitions:
+        # Subscribing to a topic that is not there would wait for it.
+        if topic not in await consumer.topics():
             raise MissingTopics(f"{topic}: not on {settings.kafka_bootstrap}; `monitor topics apply` makes it")
+        consumer.subscribe([topic])
+        while not consumer.assignment():  # noqa: ASYNC110 - aiokafka tells nobody
+            await asyncio.sleep(0.01)
+        partitions = sorted(consumer.assignment())
         if tenant is not None:
             partitions = [partitions[place(tenant, len(partitions))]]
             consumer.unsubscribe()

@@ -174,6 +174,13 @@ def test_what_was_stated_verifies_after_amendments_and_a_crash(march: Played) ->
         "recounted, equal  acme/2026-03/amendment-1",
     ]
     assert march.run("verify", "acme", "2026-03", "--json").json["difference"] is None
+    assert march.run(*words("statement acme 2026-03 --as-of 2026-04-02T00:00:00Z --html march.html")).code == 0
+    page = (march.folder / "march.html").read_text()
+    assert "98.412 %" in page
+    assert (
+        json.loads(march.run(*words("statement acme 2026-03 --as-of 2026-04-02T00:00:00Z --json")).out)["kind"]
+        == "provisional"
+    )
     # What was applied stays applied, and is not asked for again.
     [credit] = march.run(*words("claim list acme --json")).json["credits"]
     assert (credit["state"], credit["days"], credit["applied_days"]) == ("applied", 3, 3)
