@@ -254,11 +254,14 @@ async def _recount(
         if not needed:
             return None
         back = {place: reach(made[place], evidence, clock_ms) for place in needed}
+        if first == 0:  # nothing has gone yet
+            back = {place: offset or 0 for place, offset in back.items()}
         silent = {place for place, offset in back.items() if offset is not None and offset >= first}
         begin = min(_stretch(made[place])[0] for place in needed)
         begin = min([begin, *(offset for place, offset in back.items() if place in silent and offset is not None)])
-        topic = made[needed[0]].document["evidence"]["journal"]
-        where = (topic[0]["topic"] if topic else settings.topic("journal"), partition)
+        # A journal may have been restored under another name.
+        names = [part["topic"] for place in needed for part in made[place].document["evidence"]["journal"]]
+        where = (names[0] if names else settings.topic("journal"), partition)
         recount = await _started(journal, (tenant, *_holders(tenant, kept), where), first, begin)
         for place in needed:
             upto = _stretch(made[place])[1]
