@@ -21,6 +21,7 @@ import faust
 from aiokafka.partitioner import murmur2
 from faust.types import TP
 
+from monitor.contract.support import headquarters
 from monitor.counting import frame as frames
 from monitor.counting.chunk import Chunk, Reader
 from monitor.counting.frame import Decision
@@ -37,6 +38,8 @@ from monitor.stream.transport import READ_MARK, FencedError, Transport, deliver_
 
 CELLS_A_CHUNK = 40_000
 """Distinct cells at which a chunk is flushed early: it bounds a frame's size."""
+DECIDED_A_CHUNK = 4 << 20
+"""Bytes of people's decisions at which it is, too."""
 BACKLOG_RECORDS = 100_000
 HEARTBEAT_SECONDS = 3.0
 """An idle source says so this often, so that the engine's clock goes on."""
@@ -63,6 +66,9 @@ class Outlets(Protocol):
 
     def announcement(self, made: Announcement) -> Record:
         """What the engine announces."""
+
+    def support_status(self, record: Mapping[str, Any]) -> Record:
+        """A support request's status."""
 
     def topic(self, kind: str) -> str:
         """The topic, without the prefix, that announcements of a kind go to."""
@@ -133,6 +139,8 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         self.read_decision = read_decision
         self.journal_name = settings.topic("journal")
         self.status_name = settings.topic("status")
+        self.support_name = settings.topic("support-status")
+        self.support = headquarters(settings)
         self.journal_partitions = partitions[self.journal_name]
         self.readers = {topic: Reader(table) for topic, table in codes.items()}
         self.vitals = Vitals()
@@ -205,7 +213,12 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
             horizon = int(metadata) if metadata else -1
             records = self.ledger.data.records(tp.partition)
             self.engines[tp.partition] = Engine(
-                records, offset=offset, horizon=horizon, place=(tp.topic, tp.partition), policy=self.policy
+                records,
+                offset=offset,
+                horizon=horizon,
+                place=(tp.topic, tp.partition),
+                policy=self.policy,
+                support=self.support,
             )
             self.committed_horizon[tp.partition] = horizon
         self.room.set()
@@ -266,7 +279,8 @@ async def tally(app: App, stream: Any) -> None:
         app.vitals.source_lag[message.topic, message.partition] = max(0, highwater - source.chunk.upto)
         if source.chunk.upto >= highwater:
             source.caught_up = app.now_ms()
-        if len(source.chunk.counts) > CELLS_A_CHUNK:
+        decided = sum(len(decision.value) for decision in source.chunk.decisions)
+        if len(source.chunk.counts) > CELLS_A_CHUNK or decided > DECIDED_A_CHUNK:
             app.room.clear()
             app.wake.set()
             await app.room.wait()
@@ -451,13 +465,16 @@ async def _outdated(app: App, partition: int, one: Checkpoint, mark: bytes) -> l
 
 
 async def announce(app: App) -> None:
-    """Send the statuses of tenants that have changed, a batch for each partition."""
+    """Send the statuses of tenants and of support requests that have changed, a batch for each partition."""
     async with app.checkpoint_lock:
         turn = STATUSES_A_TURN // (10 if app.backlog else 1) // max(1, len(app.engines))
         for partition, engine in app.engines.items():
             records = [app.outlets.status(record) for _, record in engine.statuses(max(1, turn))]
             while records:
                 records = await _send_batch(app, app.status_name, partition, records)
+            records = [app.outlets.support_status(record) for record in engine.support_statuses(max(1, turn))]
+            while records:
+                records = await _send_batch(app, app.support_name, partition, records)
 
 
 async def _send_batch(app: App, topic: str, partition: int, records: list[Record]) -> list[Record]:
