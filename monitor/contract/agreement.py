@@ -15,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Literal
@@ -127,6 +127,11 @@ def agreement_of(data: Any, recorded: int) -> Agreement:
     return Agreement(
         tenant, terms, zone, partner, tier, portals, start, end, effective or start, True, recorded, support
     )
+
+
+def namesake(known: Iterable[Agreement], new: Agreement) -> Agreement | None:
+    """An agreement whose terms have the version of the new one's and say otherwise; None when there is none: a version names its terms."""
+    return next((a for a in known if a.terms.version == new.terms.version and a.terms != new.terms), None)
 
 
 def _day(fields: Fields, name: str) -> date | None:

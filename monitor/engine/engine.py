@@ -15,7 +15,7 @@ Errors: ValueError from a record that is no frame of ours or a table record that
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zlib import crc32
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from monitor.contract import terms as promised
 from monitor.contract.exclusions import ExclusionDecision, Window, exclusions
 from monitor.contract.period import DAY, MINUTE_MS, Period
+from monitor.contract.readings import Silence
 from monitor.contract.rulings import Ruling, rulings
 from monitor.contract.statement import Facts, Stretch
 from monitor.contract.support import STANDARD_SUPPORT, SupportTerms
@@ -36,7 +37,7 @@ from monitor.counting.day import WIDTH, Day, split_by_day
 from monitor.counting.frame import Row
 from monitor.counting.request import CLIENT, EXTERNAL, FAULTS, SERVER, SUCCESS, UNCLASSIFIED
 from monitor.counting.resolver import Candidates, Resolver, Sealed
-from monitor.engine import decided, state
+from monitor.engine import decided, quiet, state
 from monitor.engine.dues import LATE_MS, SETTLED, Look, credits_of, sheet_of
 from monitor.engine.month import NOTHING, DayMinutes, LeftOut, MonthSums
 from monitor.engine.state import Announcement, Evidence, Kept, PartitionRecord, Shared, Tenant, Unmeasured
@@ -103,12 +104,15 @@ class Engine:
         horizon: int = -1,
         place: tuple[str, int] = ("journal", 0),
         policy: Policy | None = None,
+        only: str | None = None,
         support: SupportTerms = STANDARD_SUPPORT,
     ) -> None:
         self.table = table
         self.place = place
         """The journal's topic and the partition."""
         self.policy = policy or Policy()
+        self.only = only
+        """With a name, a recount of that tenant: the others are not counted, decisions are those in `table`, nothing is evaluated."""
         self.following = offset
         """The journal offset to be read next."""
         self.horizon = horizon
@@ -119,6 +123,7 @@ class Engine:
         self.desk = Desk(table, self._tenant, support)
         self.partition = PartitionRecord()
         self.shared = Shared()
+        self.platform = quiet.Platform()
         self.evidence: dict[int, Evidence] = {}
         """By UTC day."""
         self.exclusion_decisions: list[ExclusionDecision] = []
@@ -127,6 +132,7 @@ class Engine:
         self.seen = Met()
         self._tick = -1
         self._fleet_minute = -1
+        self._quiet_minute = -1
         self._outbox: list[Announcement] = []
         self._removed: list[bytes] = []
         self._touched: set[str] = set()
@@ -167,6 +173,7 @@ class Engine:
             elif not what.startswith(state.STATEMENT):
                 tenant.numbers.add(int(what))
                 tenant.unfed.add(int(what))
+                tenant.recovered.add(int(what))
         self._outbox += self.desk.load(tickets, self.horizon, self.clock_ms)
         # Within a tenant they stay in the order in which they were decided.
         self._outbox.sort(key=lambda a: (a.stamp, a.tenant))
@@ -210,10 +217,13 @@ class Engine:
             return
         # Later than all that was said so far, and not before the worker that read it had checked it.
         recorded = max(self.clock_ms + 1, sealed.frame.at_ms)
-        for decision in sealed.frame.decisions:
+        for decision in sealed.frame.decisions if self.only is None else ():
             self._decide(stamp, decision, Kept(recorded, sealed.frame.partition, decision.offset, decision.value))
         numbers: set[int] = set()
         for name, portals in sealed.frame.tallies.items():
+            if self.only not in (None, name):
+                numbers.update(minute // DAY for tally in portals.values() for minute in tally.minutes)
+                continue
             tenant = self._tenant(name)
             tenant.touch()
             self._touched.add(name)
@@ -245,6 +255,9 @@ class Engine:
                 month.add(name, base + minute, row)
         for code, minutes in part.codes.items():
             day.add_codes(name, code, minutes)
+        tenant.last_minute = max(quiet.last_minute(tenant, self.table), base + max(part.minutes))
+        if number not in tenant.recovered:
+            self.platform.count(number, part.minutes)
         if tenant.account.issued and month is not None and base + min(part.minutes) < month.period.start:
             self._came_late(tenant, {base + minute for minute in part.minutes})
 
@@ -348,10 +361,10 @@ class Engine:
             self.complete_ms = max(self.complete_ms, complete)
         if clock is not None:
             self.clock_ms = max(self.clock_ms, clock)
-        if complete is not None and self.stamp > self.horizon:
+        if complete is not None and self.stamp > self.horizon and self.only is None:
             self._attend()
         tick = self.clock_ms // TICK_MS
-        if clock is None or tick <= self._tick or self.stamp <= self.horizon:
+        if clock is None or tick <= self._tick or self.stamp <= self.horizon or self.only is not None:
             return
         if complete is not None and self.clock_ms - complete <= CAUGHT_UP_MS:
             first, self._tick = self._tick < 0, tick
@@ -403,9 +416,23 @@ class Engine:
         self._project(forecast_due, upto)
         for tenant in forecast_due:
             self._judge(tenant)
+        if minute != self._quiet_minute:
+            self._quiet_minute = minute
+            self._listen(minute)
         self._settle()
         for tenant in due:
             tenant.touch()
+
+    def _listen(self, minute: int) -> None:
+        """Once a minute, on minutes that are complete: who has become silent?"""
+        now, gaps = self.complete_ms // MINUTE_MS, self._gaps()
+        promised_to = (tenant for tenant in self.tenants.values() if tenant.standing in PROMISED)
+        for tenant in quiet.look(promised_to, min(now, minute), gaps, self.table):
+            tenant.touch()
+        self.platform.look(min(now, minute), gaps)
+
+    def _gaps(self) -> list[tuple[int, int]]:
+        return [(gap.from_ms // MINUTE_MS, gap.to_ms // MINUTE_MS + 1) for gap in self.partition.unmeasured]
 
     def _rolling(self, tenant: Tenant, upto: int) -> dict[str, Row]:
         """The rolling windows, what is excluded left out."""
@@ -430,7 +457,7 @@ class Engine:
             if self.stamp <= tenant.account.stamp or tenant.period is None:
                 continue
             oldest = self.clock_ms // MINUTE_MS // DAY - KEPT_DAYS
-            look = Look(tenant, self.clock_ms, self.stamp, oldest, self.facts, self.table)
+            look = Look(tenant, self.clock_ms, self.stamp, oldest, self.facts, self.listened, self.table)
             tenant.due_ms = look.take()
             self._records |= look.records
             self._removed += look.removed
@@ -468,11 +495,19 @@ class Engine:
             as_of=as_of,
             exclusions=self.exclusion_decisions,
             rulings=[*self.shared_rulings, *tenant.rulings],
-            gaps=[(gap.from_ms // MINUTE_MS, gap.to_ms // MINUTE_MS + 1) for gap in self.partition.unmeasured],
+            gaps=self._gaps(),
             sources=[Stretch(topic, partition, *offsets) for (topic, partition), offsets in topics.items()],
             journal=[Stretch(*self.place, begin, self.following)] if topics else [],
             extension=extension,
         )
+
+    def listened(self, facts: Facts) -> Facts:
+        """The facts of a month with its silences, which take the longest to find."""
+        tenant = self.tenants[facts.agreements.tenant]
+        covered = facts.agreements.known(facts.as_of).month(facts.month, facts.extension).covered
+        upto = min(covered.end, facts.as_of // MINUTE_MS)
+        found = quiet.of_month(tenant, lambda number: self._peek(tenant, number), covered.start, upto, facts.gaps)
+        return replace(facts, silences=[*found, *self.platform.between(covered.start, upto, facts.gaps)])
 
     def _peek(self, tenant: Tenant, number: int) -> Day | None:
         """A day that does not stay decoded."""
@@ -553,6 +588,9 @@ class Engine:
             if day is None or number * DAY >= upto:
                 continue
             counts = _counted(day, tenant)
+            if number in tenant.recovered:
+                tenant.recovered.discard(number)
+                self.platform.recovered(number, quiet.requests_of(day))
             bad = counts[:, SERVER] + counts[:, UNCLASSIFIED]
             tenant.history.replace_day(number, counts[:, SUCCESS] + counts[:, CLIENT] + bad, bad)
         tenant.unfed.clear()
@@ -655,6 +693,8 @@ class Engine:
             "zone": tenant.agreement.zone,
             "standing": tenant.standing,
             "maintenance": self.in_maintenance(tenant),
+            "silence": _silent(tenant.silence),
+            "platform_silence": _silent(self.platform.silence),
             "support": self.desk.open_p1(tenant.name),
         }
         return record
@@ -752,6 +792,12 @@ def _good_bad(month: MonthSums) -> tuple[int, int]:
     """Good, and bad with the unclassified, which count as bad until somebody decides, and with what was ruled to be missing."""
     total = month.total
     return total[SUCCESS] + total[CLIENT], total[SERVER] + total[UNCLASSIFIED] + month.missing
+
+
+def _silent(silence: Silence | None) -> dict[str, Any] | None:
+    if silence is None:
+        return None
+    return {"from": _instant(silence.start * MINUTE_MS), "expected": silence.expected}
 
 
 def _four(row: Row, excluded: Row) -> dict[str, int]:

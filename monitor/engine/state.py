@@ -17,6 +17,7 @@ import msgspec
 from monitor.contract.agreement import Agreement, Agreements, Standing
 from monitor.contract.credits import Account as Credits
 from monitor.contract.period import DAY, MINUTE_MS, Period
+from monitor.contract.readings import Silence
 from monitor.contract.rulings import Ruling, Rulings
 from monitor.contract.support import SupportBreach
 from monitor.counting.day import Day
@@ -25,6 +26,7 @@ from monitor.counting.request import SERVER, UNCLASSIFIED
 from monitor.engine.month import LeftOut, MonthSums
 from monitor.engine.verdict import Verdict
 from monitor.forecast import Forecast, History
+from monitor.forecast.silence import Rhythm
 
 ACCOUNT = b"account"
 STATEMENT = b"statement-"
@@ -201,13 +203,17 @@ class Tenant:
         "forecast_at_minute",
         "held",
         "history",
+        "last_minute",
         "left_out",
         "looked_at_tick",
         "month",
         "name",
         "numbers",
         "period",
+        "recovered",
+        "rhythm",
         "rulings",
+        "silence",
         "standing",
         "unfed",
         "version",
@@ -243,8 +249,15 @@ class Tenant:
         self.month: MonthSums | None = None
         self.windows: dict[str, Row] = {}
         self.history: History | None = None
+        self.recovered: set[int] = set()
+        """Days that were read from the table and are not in the platform's sums yet."""
         self.unfed: set[int] = set()
         """Days whose minutes the history has not seen as they are now."""
+        self.last_minute = -1
+        """The last UTC epoch minute with a request of any kind; -1 while it is not known."""
+        self.rhythm: Rhythm | None = None
+        self.silence: Silence | None = None
+        """The silence that goes on."""
         self.forecast: Forecast | None = None
         self.forecast_at_minute = 0
         self.looked_at_tick = 0

@@ -235,13 +235,13 @@ class Desk:
 
     def records(self, stamp: int) -> dict[bytes, bytes]:
         """The tickets that have changed, complete up to `stamp`, by key of the table."""
+        touched, self._touched = self._touched, set()
         found = {}
-        for name in self._touched:
-            held = self._find(name)
-            if held is not None:
-                held.ticket.stamp = stamp
-                found[state.ticket_key(*name)] = state.encode(held.ticket)
-        self._touched.clear()
+        for name in touched:
+            held = self._held[name[0]][name[1]]
+            held.ticket.stamp = stamp
+            found[state.ticket_key(*name)] = state.encode(held.ticket)
+            self._rest(name, held)
         return found
 
     def statuses(self, most: int, stamp: int) -> Iterator[dict[str, Any]]:
@@ -291,8 +291,9 @@ class Desk:
             del self._held[name[0]]
 
     def _rest(self, name: Name, held: Held) -> None:
-        """Leave a settled request to the table once all is said of it."""
-        if held.ticket.settled_ms + AGAIN_MS <= self._now and held.ticket.settled_ms and name not in self._touched:
+        """Leave a settled request to the table once all is said and written of it."""
+        settled_ms = held.ticket.settled_ms
+        if settled_ms and settled_ms + AGAIN_MS <= self._now and not (name in self._touched or name in self._changed):
             self._drop(name)
 
     def _wake(self, name: Name, at: int) -> None:

@@ -20,6 +20,8 @@ from monitor.engine.verdict import AT_RISK, BREACHED
 from monitor.engine.vitals import Vitals, frame_outcomes
 from monitor.outlets.families import FAMILIES
 
+ANNOUNCED = ("at_risk", "breached", "cleared", "final", "amended", "notice_due", "statement", "credit")
+"""Kinds of announcements."""
 CLASSES = {"good": (SUCCESS, CLIENT), "bad": (SERVER,), "excluded": (EXTERNAL,), "unclassified": (UNCLASSIFIED,)}
 TENANT_FAMILIES = [family for family in FAMILIES if "tenant" in family.labels]
 
@@ -50,6 +52,10 @@ class OwnCollector(Collector):
         for partition, engine in engines.items():
             if engine.complete_ms:
                 put("monitor_complete_timestamp_seconds", (partition,), engine.complete_ms / 1000)
+            if engine.platform.silence is not None:
+                put(
+                    "monitor_platform_silence_start_timestamp_seconds", (partition,), engine.platform.silence.start * 60
+                )
         outcomes = v.frames.copy()
         announced = v.announced.copy()
         for engine in engines.values():
@@ -57,7 +63,7 @@ class OwnCollector(Collector):
             announced.update(engine.seen.announced)
         for outcome in ("sealed", "dropped", "ignored"):
             put("monitor_frames_total", (outcome,), outcomes[outcome])
-        for kind in ("at_risk", "breached", "cleared", "final", "amended"):
+        for kind in ANNOUNCED:
             put("monitor_announced_total", (kind,), announced[kind])
         put("monitor_gaps_total", (), v.gaps + sum(engine.seen.gaps for engine in engines.values()))
         for (topic, reason), n in v.rejected.items():
@@ -146,6 +152,8 @@ def _series(engine: Engine, tenant: Tenant) -> Iterator[Series]:
     yield "sla_band_percent", (), record["band"]
     yield "sla_coverage_ratio", (), record["coverage"]
     yield "sla_maintenance", (), int(record["maintenance"])
+    if tenant.silence is not None:
+        yield "sla_silence_start_timestamp_seconds", (), tenant.silence.start * 60
     if record["budget_left"] is not None:
         yield "sla_error_budget_remaining_ratio", (), record["budget_left"]
     yield from _forecast_series(tenant)

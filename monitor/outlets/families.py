@@ -105,8 +105,20 @@ BREACHED = Family(
 )
 AT_RISK = Family("sla_at_risk", "gauge", "1 while the verdict stands that a threshold will probably be missed.", _H)
 MAINTENANCE = Family("sla_maintenance", "gauge", "1 while an approved exclusion runs.", _T)
+SILENCE_START = Family(
+    "sla_silence_start_timestamp_seconds",
+    "gauge",
+    "Since when nothing has come from the tenant though something must have, epoch seconds; absent while that is not so.",
+    _T,
+)
 EXPECTED_REQUESTS = Family("sla_expected_requests", "gauge", "Requests expected in the whole month.", _T)
 
+PLATFORM_SILENCE_START = Family(
+    "monitor_platform_silence_start_timestamp_seconds",
+    "gauge",
+    "Since when no tenant of a journal partition has had a request though some must have, epoch seconds; absent while that is not so.",
+    _P,
+)
 SOURCE_LAG = Family(
     "monitor_source_lag_records",
     "gauge",
@@ -169,7 +181,9 @@ FAMILIES: tuple[Family, ...] = (
     BREACHED,
     AT_RISK,
     MAINTENANCE,
+    SILENCE_START,
     EXPECTED_REQUESTS,
+    PLATFORM_SILENCE_START,
     SOURCE_LAG,
     SOURCE_COMMITTED,
     JOURNAL_LAG,

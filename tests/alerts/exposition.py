@@ -99,6 +99,7 @@ class Worker:
             f.BAND: 99,
             f.COVERAGE: 0.9998,
             f.MAINTENANCE: 0,
+            f.SILENCE_START: 1_795_000_000,
             f.EXPECTED_REQUESTS: 4_300_000,
         }
         return [_line(family, value[family], tenant=tenant)]

@@ -34,6 +34,8 @@ RECEIVERS = {
     "BudgetBurningSlowly": "inform",
     "BudgetTricklingAway": "inform",
     "PlatformOutage": "act-now",
+    "PlatformSilent": "act-now",
+    "TenantSilent": "inform",
     "UnclassifiedRequests": "inform",
 }
 """Of alerts on tenants and the platform; those on the monitor go to `monitor` when they page, else to `monitor-inform`."""
@@ -45,9 +47,9 @@ def labels(name: str) -> dict[str, str]:
     made = {"alertname": name, "severity": alert.severity}
     if name.startswith(("Breach", "Budget")):
         return made | ACME
-    if name in ("MaintenanceRunning", "UnclassifiedRequests"):
+    if name in ("MaintenanceRunning", "UnclassifiedRequests", "TenantSilent"):
         return made | {"tenant": "acme"}
-    return made if name == "PlatformOutage" else made | {"instance": "a:1"}
+    return made if name.startswith("Platform") else made | {"instance": "a:1"}
 
 
 @pytest.fixture(scope="module")
