@@ -28,6 +28,7 @@ from monitor.contract.support import (
     Clock,
     Event,
     Request,
+    Severity,
     SupportTerms,
     announcements,
     clocks,
@@ -67,9 +68,18 @@ class Held:
     """When it is to be looked at next, epoch milliseconds."""
 
     @property
-    def running(self) -> bool:
-        """Whether its clocks run."""
-        return self.request is not None and self.request.running
+    def name(self) -> str:
+        """What the request is called; "" before it was looked at."""
+        return self.request.id if self.request else ""
+
+    @property
+    def severity(self) -> Severity | None:
+        """The severity in force."""
+        return self.request.severity if self.request else None
+
+    def overdue(self, now: int) -> bool:
+        """Whether an answer is owed that was due before the instant."""
+        return any(clock.due < now for clock in self.clocks)
 
 
 class Desk:
@@ -98,7 +108,9 @@ class Desk:
         """Those whose status is to be said, the longest changed first."""
         self._touched: set[Name] = set()
         """Those whose ticket is to be written."""
-        self._now = self._clock = 0
+        self._clock = 0
+        self.now_ms = 0
+        """The instant as of which requests are looked at, epoch milliseconds."""
 
     def load(self, keys: Iterable[bytes], horizon: int, clock_ms: int) -> list[Announcement]:
         """Take up the tickets at these keys of the table; what they have announced above the horizon."""
@@ -146,7 +158,7 @@ class Desk:
 
         `clock_ms`: the log's clock.
         """
-        self._now, self._clock = max(self._now, now_ms), clock_ms
+        self.now_ms, self._clock = max(self.now_ms, now_ms), clock_ms
         said: list[Announcement] = []
         changed: set[str] = set()
         for name in self._grave:
@@ -154,7 +166,7 @@ class Desk:
                 self._changed[name] = None
                 changed.add(name[0])
         for _ in range(LOOKS_AT_ONCE):
-            if not self._due or self._due[0][0] > self._now:
+            if not self._due or self._due[0][0] > self.now_ms:
                 break
             at, name = heappop(self._due)
             held = self._find(name)
@@ -167,7 +179,7 @@ class Desk:
 
     def _look_at(self, name: Name, held: Held, stamp: int, horizon: int) -> list[Announcement]:
         ticket = held.ticket
-        now = max(self._now, ticket.looked_ms)
+        now = max(self.now_ms, ticket.looked_ms)
         events = [_event(item) for item in ticket.kept]
         request = held.request = fold(events, now)
         terms = held.terms = self.terms(name[0], request.opened or now)
@@ -224,7 +236,7 @@ class Desk:
 
     def _lets_go(self, name: Name, held: Held) -> bool:
         settled_ms = held.ticket.settled_ms
-        if not settled_ms or self._now < settled_ms + KEPT_MS:
+        if not settled_ms or self.now_ms < settled_ms + KEPT_MS:
             return False
         self.removed.append(state.ticket_key(*name))
         self._touched.discard(name)
@@ -252,7 +264,7 @@ class Desk:
             if held is None or held.request is None or held.terms is None:
                 continue
             held.link = open_breach(self._tenant(name[0]))
-            now = max(self._now, held.ticket.looked_ms)
+            now = max(self.now_ms, held.ticket.looked_ms)
             made = status(held.request, held.terms, now, held.link)
             yield made | {"stamp": stamp, "left_out": held.ticket.left_out}
             self._rest(name, held)
@@ -268,7 +280,7 @@ class Desk:
 
     def open_p1(self, tenant: str) -> list[str]:
         """The tenant's open P1 requests, first in, first out."""
-        return [item.request.id for item in self.running(tenant) if item.request and item.request.severity == "P1"]
+        return [held.name for held in self.running(tenant) if held.severity == "P1"]
 
     # -- what is held
 
@@ -293,7 +305,7 @@ class Desk:
     def _rest(self, name: Name, held: Held) -> None:
         """Leave a settled request to the table once all is said and written of it."""
         settled_ms = held.ticket.settled_ms
-        if settled_ms and settled_ms + AGAIN_MS <= self._now and not (name in self._touched or name in self._changed):
+        if settled_ms and settled_ms + AGAIN_MS <= self.now_ms and not (name in self._touched or name in self._changed):
             self._drop(name)
 
     def _wake(self, name: Name, at: int) -> None:
