@@ -25,6 +25,7 @@ from monitor.counting.chunk import Chunk, Reader, Refused
 from monitor.counting.frame import Decision
 from monitor.counting.records import Records
 from monitor.counting.request import Rejected
+from monitor.counting.users import Hashes
 from monitor.engine.engine import Checkpoint, Engine
 from monitor.engine.state import Announcement
 from monitor.engine.verdict import Policy
@@ -138,7 +139,10 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         self.journal_name = settings.topic("journal")
         self.status_name = settings.topic("status")
         self.journal_partitions = partitions[self.journal_name]
-        self.readers = {topic: Reader(table) for topic, table in codes.items()}
+        self.readers = {
+            topic: Reader(table, Hashes(settings.users_secret) if settings.users_secret else None)
+            for topic, table in codes.items()
+        }
         self.vitals = Vitals()
         self.flush_lock = asyncio.Lock()
         self.checkpoint_lock = asyncio.Lock()
