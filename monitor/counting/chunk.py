@@ -101,7 +101,10 @@ class Counts:
         whose, when = np.divmod(rows, len(minutes))
         begins = np.searchsorted(whose, np.arange(len(portals) + 1)).tolist()
         named = [minutes[each] for each in when.tolist()]
-        made = [Tally(dict(zip(named[a:b], table[a:b], strict=True)), {}) for a, b in pairwise(begins)]
+        made = [
+            Tally({named[a]: table[a]}, {}) if b == a + 1 else Tally(dict(zip(named[a:b], table[a:b], strict=True)), {})
+            for a, b in pairwise(begins)
+        ]
         for minute, each in zip(minutes, counts, strict=True):
             for text in unclassified.keys() & each.keys():
                 by_minute = made[cells[text] // WIDTH].codes.setdefault(unclassified[text], {})
