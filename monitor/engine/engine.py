@@ -14,9 +14,10 @@ Errors: ValueError from a record that is no frame of ours or a table record that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -30,17 +31,20 @@ from monitor.contract.period import DAY, MINUTE_MS, Period
 from monitor.contract.readings import Silence
 from monitor.contract.rulings import Ruling, rulings
 from monitor.contract.statement import Facts, Stretch
+from monitor.contract.support import STANDARD_SUPPORT, SupportTerms
 from monitor.counting import frame as frames
 from monitor.counting import windows
 from monitor.counting.day import WIDTH, Day, split_by_day
 from monitor.counting.frame import Row
 from monitor.counting.request import CLIENT, EXTERNAL, FAULTS, SERVER, SUCCESS, UNCLASSIFIED
 from monitor.counting.resolver import Candidates, Resolver, Sealed
-from monitor.engine import decided, quiet, state
+from monitor.engine import decided, quiet, state, users
 from monitor.engine.dues import LATE_MS, SETTLED, Look, credits_of, sheet_of
 from monitor.engine.month import NOTHING, DayMinutes, LeftOut, MonthSums
 from monitor.engine.state import Announcement, Evidence, Kept, PartitionRecord, Shared, Tenant, Unmeasured
-from monitor.engine.verdict import CLEARED, NONE, Policy, Verdict, decide
+from monitor.engine.support import SUPPORT, Desk
+from monitor.engine.users import OPEN_MINUTES, UserDay
+from monitor.engine.verdict import CLEARED, NONE, Policy, Verdict, announcement_id, decide
 from monitor.engine.verdict import Evidence as Seen
 from monitor.forecast import Fleet, Forecast, History, MonthSoFar, forecast
 
@@ -103,6 +107,7 @@ class Engine:
         place: tuple[str, int] = ("journal", 0),
         policy: Policy | None = None,
         only: str | None = None,
+        support: SupportTerms = STANDARD_SUPPORT,
     ) -> None:
         self.table = table
         self.place = place
@@ -117,9 +122,12 @@ class Engine:
         """The newest offset taken in or skipped."""
         self.resolver = Resolver()
         self.tenants: dict[str, Tenant] = {}
+        self.desk = Desk(table, self._tenant, support)
         self.partition = PartitionRecord()
         self.shared = Shared()
         self.platform = quiet.Platform()
+        self.users: dict[tuple[str, int], UserDay] = {}
+        """By tenant and UTC day, those with open minutes."""
         self.evidence: dict[int, Evidence] = {}
         """By UTC day."""
         self.exclusion_decisions: list[ExclusionDecision] = []
@@ -135,6 +143,7 @@ class Engine:
         self._shared_touched = False
         self._shared_decided_ms: int | None = None
         self._evidence_touched: set[int] = set()
+        self._users_touched: set[tuple[str, int]] = set()
         self._records: dict[bytes, bytes] = {}
         self._windows: list[Window] = []
         """The approved exclusions."""
@@ -145,10 +154,11 @@ class Engine:
     # -- recovery
 
     def _load(self) -> None:
+        tickets = []
         for key in list(self.table):
             if key == state.PARTITION:
                 self.partition = state.decode_partition(self.table[key])
-                self.clock_ms = self.partition.clock_ms
+                self.clock_ms, self.complete_ms = self.partition.clock_ms, self.partition.complete_ms
                 continue
             if key == state.SHARED:
                 self.shared = state.decode_shared(self.table[key])
@@ -163,10 +173,13 @@ class Engine:
                 tenant.account = state.decode_account(self.table[key])
                 self._read_decisions(tenant)
                 self._outbox += [a for a in tenant.account.announcements if a.stamp > self.horizon]
-            elif not what.startswith(state.STATEMENT):
+            elif what.startswith(state.SUPPORT):
+                tickets.append(key)
+            elif not what.startswith((state.STATEMENT, state.USERS)):
                 tenant.numbers.add(int(what))
                 tenant.unfed.add(int(what))
                 tenant.recovered.add(int(what))
+        self._outbox += self.desk.load(tickets, self.horizon, self.clock_ms)
         # Within a tenant they stay in the order in which they were decided.
         self._outbox.sort(key=lambda a: (a.stamp, a.tenant))
         self._windows = self._approved(self.shared.taken_ms)
@@ -220,6 +233,9 @@ class Engine:
                 for number, part in split_by_day(tally).items():
                     numbers.add(number)
                     self._count(tenant, stamp, number, portal, part)
+        for name, minutes in sealed.frame.users.items():
+            if self.only in (None, name):
+                self._met(name, minutes)
         if before is not None:
             self._vouch(numbers, sealed.frame, before.offset, stamp)
 
@@ -257,6 +273,22 @@ class Engine:
             at = tenant.account.reopened.setdefault(name, self.clock_ms + LATE_MS)
             tenant.due_ms = min(tenant.due_ms, at)
 
+    def _met(self, name: str, minutes: Mapping[int, Sequence[int]]) -> None:
+        """Take in samples of a tenant's users; coming again changes nothing, so they need no stamp."""
+        for minute, sample in minutes.items():
+            number, within = divmod(minute, DAY)
+            if minute < self.complete_ms // MINUTE_MS - OPEN_MINUTES:
+                continue
+            self._user_day(name, number).merge(within, sample)
+            self._users_touched.add((name, number))
+
+    def _user_day(self, name: str, number: int) -> UserDay:
+        found = self.users.get((name, number))
+        if found is None:
+            kept = self.table.get(state.users_key(name, number))
+            found = self.users[name, number] = users.decode(kept) if kept is not None else UserDay({}, {})
+        return found
+
     def _vouch(self, numbers: Iterable[int], frame: frames.Frame, first: int, stamp: int) -> None:
         """Note where the counts of these days stand in the logs."""
         for number in numbers:
@@ -278,6 +310,9 @@ class Engine:
                 self._read_shared()
             return
         tenant = self._tenant(decision.tenant)
+        if decision.kind == SUPPORT:
+            self.desk.take(tenant.name, stamp, kept)
+            return
         if stamp <= tenant.account.stamp:
             return
         tenant.account.decisions.setdefault(decision.kind, []).append(kept)
@@ -333,6 +368,7 @@ class Engine:
         tenant.left_out = LeftOut(after)
         tenant.period = None
         tenant.credits = None
+        self.desk.reconsider(tenant.name)
         for name in {item.month for item in tenant.account.issued if item.kind in SETTLED}:
             tenant.account.reopened[name] = self.clock_ms
         self._touched.add(tenant.name)
@@ -346,12 +382,23 @@ class Engine:
             self.complete_ms = max(self.complete_ms, complete)
         if clock is not None:
             self.clock_ms = max(self.clock_ms, clock)
+        if complete is not None and self.stamp > self.horizon and self.only is None:
+            self._attend()
         tick = self.clock_ms // TICK_MS
         if clock is None or tick <= self._tick or self.stamp <= self.horizon or self.only is not None:
             return
         if complete is not None and self.clock_ms - complete <= CAUGHT_UP_MS:
             first, self._tick = self._tick < 0, tick
             self._evaluate(tick, everyone=first)
+
+    def _attend(self) -> None:
+        """Let the support desk see what has come to be due."""
+        said, changed = self.desk.look(self.complete_ms, self.clock_ms, self.stamp, self.horizon)
+        for made in said:
+            self._outbox.append(made)
+            self.seen.announced[made.kind] = self.seen.announced.get(made.kind, 0) + 1
+        for name in changed:
+            self.tenants[name].touch()
 
     def _evaluate(self, tick: int, *, everyone: bool) -> None:
         minute = self.clock_ms // MINUTE_MS
@@ -467,6 +514,13 @@ class Engine:
             month=month,
             minutes=DayMinutes(days),
             as_of=as_of,
+            users=users.user_minutes(
+                {
+                    number: self._user_day(tenant.name, number)
+                    for number in range(first, last + 1)
+                    if (tenant.name, number) in self.users or state.users_key(tenant.name, number) in self.table
+                }
+            ),
             exclusions=self.exclusion_decisions,
             rulings=[*self.shared_rulings, *tenant.rulings],
             gaps=self._gaps(),
@@ -530,7 +584,7 @@ class Engine:
             tenant.numbers.discard(number)
             tenant.unfed.discard(number)
             tenant.days.pop(number, None)
-            self._removed.append(state.day_key(tenant.name, number))
+            self._removed += [state.day_key(tenant.name, number), state.users_key(tenant.name, number)]
 
     def _project(self, tenants: Sequence[Tenant], upto: int) -> None:
         for tenant in tenants:
@@ -597,9 +651,8 @@ class Engine:
             self._announce(tenant, period, kind, threshold, after.times, reason)
 
     def _announce(self, tenant: Tenant, period: Period, kind: str, threshold: int, times: int, reason: str) -> None:
-        percent = promised.label(threshold)
         data = self.status(tenant) | {"type": kind, "threshold": promised.percent(threshold), "reason": reason}
-        identity = f"{tenant.name}/{period.name}/{percent}/{kind}/{times}"
+        identity = announcement_id(tenant.name, period.name, threshold, kind, times)
         self._say(
             tenant,
             Announcement(identity, kind, tenant.name, self.stamp, self.clock_ms, msgspec.json.encode(data)),
@@ -670,8 +723,13 @@ class Engine:
             "maintenance": self.in_maintenance(tenant),
             "silence": _silent(tenant.silence),
             "platform_silence": _silent(self.platform.silence),
+            "support": self.desk.open_p1(tenant.name),
         }
         return record
+
+    def support_statuses(self, most: int) -> Iterator[dict[str, Any]]:
+        """Records of at most `most` support requests that have changed since theirs was taken, the longest changed first."""
+        return self.desk.statuses(most, self.stamp)
 
     def in_maintenance(self, tenant: Tenant) -> bool:
         """Whether an approved exclusion runs for the tenant."""
@@ -703,8 +761,8 @@ class Engine:
             for number in tenant.dirty:
                 days[state.day_key(name, number)] = tenant.days[number].encode()
             tenant.dirty.clear()
-        accounts |= self._records
-        self.partition.clock_ms = self.clock_ms
+        accounts |= self._records | self.desk.records(self.stamp)
+        self.partition.clock_ms, self.partition.complete_ms = self.clock_ms, self.complete_ms
         accounts[state.PARTITION] = state.encode(self.partition)
         if self._shared_touched:
             self.shared.stamp = self.stamp
@@ -714,15 +772,30 @@ class Engine:
         self._records = {}
         self._shared_touched = False
         self._evidence_touched.clear()
+        days |= self._users_kept()
         self._touched.clear()
         outbox, self._outbox = self._outbox, []
-        removed, self._removed = self._removed, []
+        removed, self._removed = self._removed + self.desk.removed, []
+        self.desk.removed = []
         offset = min(self.resolver.oldest(self.following), self.following)
         self.table.update(accounts)
         self.table.update(days)
         for key in removed:
             self.table.pop(key, None)
         return Checkpoint(accounts, days, outbox, removed, offset, max(self.stamp, self.horizon))
+
+    def _users_kept(self) -> dict[bytes, bytes]:
+        """The records of users that have changed; days without open minutes need not stay in memory."""
+        upto = self.complete_ms // MINUTE_MS - OPEN_MINUTES
+        made = {}
+        for name, number in sorted(self._users_touched):
+            day = self.users[name, number]
+            day.close(upto - number * DAY)
+            made[state.users_key(name, number)] = users.encode(day)
+        self._users_touched.clear()
+        for key in [key for key, day in self.users.items() if not day.open]:
+            del self.users[key]
+        return made
 
     def committed(self, horizon: int) -> None:
         """What a checkpoint with this horizon held is durable, and has been sent."""
@@ -805,5 +878,6 @@ def _counted(day: Day, tenant: Tenant) -> NDArray[np.int64]:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@lru_cache(maxsize=64)  # all statuses of a moment have the same
 def _instant(ms: int) -> str:
     return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
