@@ -70,11 +70,13 @@ class _Unread(msgspec.Struct, array_like=True, gc=False, kw_only=True):
     refused: int
     tallies: dict[str, msgspec.Raw]
     decisions: msgspec.Raw
+    users: dict[str, msgspec.Raw] = {}
 
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Frame).decode
 _decode_unread = msgspec.msgpack.Decoder(_Unread).decode
+_decode_samples = msgspec.msgpack.Decoder(dict[int, list[int]]).decode
 _decode_portals = msgspec.msgpack.Decoder(dict[str, Tally]).decode
 
 
@@ -93,6 +95,8 @@ def decode_of(data: bytes, tenant: str) -> Frame:
         unread = _decode_unread(data)
         mine = unread.tallies.get(tenant)
         tallies = {} if mine is None else {tenant: _decode_portals(mine)}
+        met = unread.users.get(tenant)
+        users = {} if met is None else {tenant: _decode_samples(met)}
     except msgspec.MsgspecError as error:
         raise ValueError(f"expected a frame of version {VERSION}, got {data[:40]!r}: {error}") from None
     frame = Frame(
@@ -106,6 +110,7 @@ def decode_of(data: bytes, tenant: str) -> Frame:
         read=unread.read,
         refused=unread.refused,
         tallies=tallies,
+        users=users,
     )
     return _known(frame, unread.version)
 

@@ -234,8 +234,7 @@ class Engine:
                     numbers.add(number)
                     self._count(tenant, stamp, number, portal, part)
         for name, minutes in sealed.frame.users.items():
-            if self.only in (None, name):
-                self._met(name, minutes)
+            self._met(name, minutes)
         if before is not None:
             self._vouch(numbers, sealed.frame, before.offset, stamp)
 
