@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import logging
 import sys
 from pathlib import Path
 
@@ -57,6 +58,8 @@ def run(settings: Settings, partitions: dict[str, int]) -> None:
     # From the start: whoever asks whether the worker lives must not take a long recovery for its death.
     app.early.append(http)
 
+    # Else a record is made of each debug line, and thrown away.
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
     # What is loaded by now stays: no need to look for cycles in it. Counting makes none, but many objects: look seldom.
     gc.collect()
     gc.freeze()

@@ -25,6 +25,7 @@ from monitor.counting.frame import Decision, Frame, Tally
 from monitor.counting.records import Records
 from monitor.counting.request import Rejected, Request
 from monitor.counting.template import Said, Templates, read_runs
+from monitor.counting.users import Hashes, merged
 
 Text = Said | bytes
 """What a record says besides its time: its fields, or its runs (see `template`)."""
@@ -56,9 +57,11 @@ class Counts:
     What one record alone was found to mean stands for itself.
     """
 
-    __slots__ = ("minutes", "where")
+    __slots__ = ("minutes", "users", "where")
 
     def __init__(self) -> None:
+        self.users: dict[str, dict[int, set[int]]] = {}
+        """By tenant and UTC epoch minute: hashes of users, as in `counting.users`; one may be there twice, with and without a failure."""
         self.minutes: dict[int, Counter[Text | Where]] = {}
         self.where: dict[Text | Where, Where] = {}
 
@@ -69,6 +72,11 @@ class Counts:
         """Count `n` requests of a minute."""
         self.where[where] = where
         self.minutes.setdefault(minute, Counter())[where] += n
+
+    def seen(self, minute: int, where: Where, user: int) -> None:
+        """Note that a user, by its hash, made a request."""
+        failed = where.class_index in (rq.SERVER, rq.UNCLASSIFIED)
+        self.users.setdefault(where.tenant, {}).setdefault(minute, set()).add(user | failed)
 
     def tallies(self) -> Iterator[tuple[str, str, Tally]]:
         """Each tenant's portals and what was counted there, minutes in order."""
@@ -93,7 +101,10 @@ class Counts:
         whose, when = np.divmod(rows, len(minutes))
         begins = np.searchsorted(whose, np.arange(len(portals) + 1)).tolist()
         named = [minutes[each] for each in when.tolist()]
-        made = [Tally(dict(zip(named[a:b], table[a:b], strict=True)), {}) for a, b in pairwise(begins)]
+        made = [
+            Tally({named[a]: table[a]}, {}) if b == a + 1 else Tally(dict(zip(named[a:b], table[a:b], strict=True)), {})
+            for a, b in pairwise(begins)
+        ]
         for minute, each in zip(minutes, counts, strict=True):
             for text in unclassified.keys() & each.keys():
                 by_minute = made[cells[text] // WIDTH].codes.setdefault(unclassified[text], {})
@@ -113,8 +124,10 @@ class Refused(NamedTuple):
 class Reader:
     """Counts batches of native records; keeps only what it learned about values, so it may serve many chunks."""
 
-    def __init__(self, codes: Mapping[str, str]) -> None:
+    def __init__(self, codes: Mapping[str, str], hashes: Hashes | None = None) -> None:
         self.codes = codes
+        self.hashes = hashes
+        """Users are counted with it; None: they are not."""
         self.many = MANY
         """Smaller batches are left to the decoder."""
         self._templates = Templates()
@@ -127,9 +140,9 @@ class Reader:
         _, unfit = records.as_lines(rq.MAX_BYTES)
         places: Sequence[int] = range(len(records))
         if len(records) >= self.many:
-            matched, places = self._templates.match(records, unfit)
-            for taken, labels, texts in matched:
-                self._add(records, texts, taken.tolist(), times.grouped(labels), now_ms, counts, refused)
+            matched, places = self._templates.match(records, unfit, with_users=self.hashes is not None)
+            for taken, labels, texts, users in matched:
+                self._add(records, texts, users, taken.tolist(), times.grouped(labels), now_ms, counts, refused)
         if not places:
             return refused
         if len(places) < len(records):
@@ -137,17 +150,18 @@ class Reader:
             _, unfit = rest.as_lines(rq.MAX_BYTES)
         else:
             rest = records
-        said, at, mine = self._decode(rest, unfit, places, refused)
-        self._add(records, said, mine, times.by_minute(at), now_ms, counts, refused)
+        said, at, users, mine = self._decode(rest, unfit, places, refused, with_users=self.hashes is not None)
+        self._add(records, said, users, mine, times.by_minute(at), now_ms, counts, refused)
         return refused
 
     @staticmethod
     def _decode(
-        records: Records, unfit: set[int], places: Sequence[int], refused: list[Refused]
-    ) -> tuple[list[Said], list[str | int], list[int]]:
-        """Texts, times and `places` of the records that are requests, in order; the others go to `refused`."""
+        records: Records, unfit: set[int], places: Sequence[int], refused: list[Refused], *, with_users: bool
+    ) -> tuple[list[Said], list[str | int], list[bytes] | None, list[int]]:
+        """Texts, times, users (if wanted) and `places` of the records that are requests, in order; the others go to `refused`."""
         said: list[Said] = []
         at: list[str | int] = []
+        users: list[bytes] | None = [] if with_users else None
         mine: list[int] = []
         lines = memoryview(records.buffer)
         ends = (records.starts + records.lengths).tolist()
@@ -170,12 +184,15 @@ class Reader:
                         mine.append(places[here])
             said += map(_said, requests)
             at += map(_time, requests)
-        return said, at, mine
+            if users is not None:
+                users += ((each.user or "").encode() for each in requests)
+        return said, at, users, mine
 
     def _add(
         self,
         records: Records,
         texts: Sequence[Text],
+        users: Sequence[bytes] | None,
         places: Sequence[int],
         by_minute: tuple[list[int] | None, list[times.Group]],
         now_ms: int,
@@ -186,14 +203,26 @@ class Reader:
         order, groups = by_minute
         if order is not None:
             texts, places = [texts[i] for i in order], [places[i] for i in order]
+            users = [users[i] for i in order] if users is not None else None
         for label, first, upto in groups:
             whole = upto - first == len(texts)
             mine = texts if whole else texts[first:upto]
             minute = self._minute(label, now_ms)
             doubtful = set(mine) if minute is None else self._count(mine, minute, counts)
+            if users is not None and minute is not None:
+                self._note(mine, users[first:upto], minute, counts)
             if doubtful:
                 doubted = (p for p, text in zip(places[first:upto], mine, strict=True) if text in doubtful)
                 self._one_by_one(records, doubted, now_ms, counts, refused)
+
+    def _note(self, texts: Sequence[Text], users: Sequence[bytes], minute: int, counts: Counts) -> None:
+        """Note who made the requests of a minute; those in doubt are noted one by one."""
+        if self.hashes is None:
+            return
+        for text, user in set(zip(texts, users, strict=True)):
+            where = counts.where.get(text)
+            if where is not None and user:
+                counts.seen(minute, where, self.hashes.of(user, minute))
 
     def _minute(self, label: str | int, now_ms: int) -> int | None:
         """The minute that a label of `times` names; None when it is wrong or not wholly in bounds."""
@@ -252,7 +281,10 @@ class Reader:
             except Rejected as error:
                 refused.append(Refused(place, error))
             else:
-                counts.add(minute, _where(r.tenant, r.portal, r.outcome, r.fault, r.code, self.codes))
+                where = _where(r.tenant, r.portal, r.outcome, r.fault, r.code, self.codes)
+                counts.add(minute, where)
+                if self.hashes is not None and r.user:
+                    counts.seen(minute, where, self.hashes.of(r.user.encode(), minute))
 
 
 def _where(
@@ -300,6 +332,9 @@ class Chunk:
         tallies: list[dict[str, dict[str, Tally]]] = [{} for _ in range(partitions)]
         for tenant, portal, tally in self.counts.tallies():
             tallies[place(tenant)].setdefault(tenant, {})[portal] = tally
+        users: list[dict[str, dict[int, list[int]]]] = [{} for _ in range(partitions)]
+        for tenant, minutes in self.counts.users.items():
+            users[place(tenant)][tenant] = {minute: merged(found) for minute, found in minutes.items()}
         decisions: list[list[Decision]] = [[] for _ in range(partitions)]
         for decision in self.decisions:
             if decision.tenant == "*":
@@ -320,6 +355,7 @@ class Chunk:
                 refused=self.refused,
                 tallies=tallies[q],
                 decisions=decisions[q],
+                users=users[q],
             )
             for q in range(partitions)
         ]

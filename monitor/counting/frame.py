@@ -36,6 +36,7 @@ class Frame(msgspec.Struct, array_like=True, gc=False, kw_only=True):
     """See the module. `at_ms`: the worker's clock; `complete_ms`: all that the source held up to here stands before `start`
     (both epoch milliseconds; 0 when the worker has just taken over and does not know).
 
+    `users`: samples (`counting.users`) by tenant and UTC epoch minute; empty when users are not counted.
     `partitions` is how many the topic has; `read` and `refused` count the records of the whole chunk.
     """
 
@@ -51,6 +52,7 @@ class Frame(msgspec.Struct, array_like=True, gc=False, kw_only=True):
     refused: int = 0
     tallies: dict[str, dict[str, Tally]] = {}
     decisions: list[Decision] = []
+    users: dict[str, dict[int, list[int]]] = {}
 
 
 encode = msgspec.msgpack.Encoder().encode

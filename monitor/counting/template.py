@@ -137,11 +137,12 @@ class Page:
 
 
 class Matched(NamedTuple):
-    """Records that a template takes: their places, the labels of their times (see `times`), and their runs."""
+    """Records that a template takes: their places, the labels of their times (see `times`), their runs, and their users if they name any."""
 
     places: Places
     labels: NDArray[np.bytes_]
     texts: list[bytes]
+    users: list[bytes] | None
 
 
 @dataclass(slots=True)
@@ -163,6 +164,8 @@ class Template:
     """From a quote plus an offset to a quote (`END`: the record's end) plus an offset."""
     runs: list[tuple[int, int] | bytes] = field(default_factory=list)
     """From a quote to another, or what always stands there."""
+    user: int | None = None
+    """The quote before the user."""
 
     @classmethod
     def of(cls, value: bytes) -> Template | None:
@@ -201,6 +204,8 @@ class Template:
                 made.quotes += 2
                 if name == "time":
                     made.time = (first + 2, len(found["string"]))
+                elif name == "user":
+                    made.user = first + 2
                 anchor, offset, constant = first + 3, 0, b'"' + after
             elif found["number"] is not None:
                 made._fix(anchor, offset, constant)
@@ -224,7 +229,7 @@ class Template:
         else:
             self.fixed.append((anchor, offset, constant))
 
-    def match(self, page: Page, places: Places) -> Matched:
+    def match(self, page: Page, places: Places, *, with_users: bool) -> Matched:
         """Those of the records at `places`, each with as many quotes as the sample, that this template takes."""
         first, ends = page.first[places], page.ends[places]
 
@@ -248,7 +253,13 @@ class Template:
         good &= timely
         if not good.all():
             places, first, labels = places[good], first[good], labels[good]
-        return Matched(places, labels, self._texts(page, first))
+        return Matched(places, labels, self._texts(page, first), self._users(page, first) if with_users else None)
+
+    def _users(self, page: Page, first: Places) -> list[bytes] | None:
+        if self.user is None:
+            return None
+        begins, ends = (page.quotes[first + self.user] + 1).tolist(), page.quotes[first + self.user + 1].tolist()
+        return [page.bytes[begin:end] for begin, end in zip(begins, ends, strict=True)]
 
     def _texts(self, page: Page, first: Places) -> list[bytes]:
         columns: list[Iterable[bytes]] = []
@@ -289,7 +300,9 @@ class Templates:
         self._failed = 0
         self._scratch = _Scratch()
 
-    def match(self, records: Records, unfit: Collection[int]) -> tuple[list[Matched], list[int]]:
+    def match(
+        self, records: Records, unfit: Collection[int], *, with_users: bool = False
+    ) -> tuple[list[Matched], list[int]]:
         """What templates take of records whose buffer is lines but for the `unfit` (`Records.as_lines`), and the places of the others."""
         page = Page(records, self._scratch)
         page.fit[list(unfit)] = False
@@ -301,7 +314,7 @@ class Templates:
             template = self._made[tried]
             tried += 1
             places = left[page.count[left] == template.quotes]
-            found = template.match(page, places) if len(places) else None
+            found = template.match(page, places, with_users=with_users) if len(places) else None
             if found is not None and len(found.places):
                 matched.append(found)
                 done[found.places] = True

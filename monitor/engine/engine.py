@@ -14,9 +14,10 @@ Errors: ValueError from a record that is no frame of ours or a table record that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -37,11 +38,12 @@ from monitor.counting.day import WIDTH, Day, split_by_day
 from monitor.counting.frame import Row
 from monitor.counting.request import CLIENT, EXTERNAL, FAULTS, SERVER, SUCCESS, UNCLASSIFIED
 from monitor.counting.resolver import Candidates, Resolver, Sealed
-from monitor.engine import decided, quiet, state
+from monitor.engine import decided, quiet, state, users
 from monitor.engine.dues import LATE_MS, SETTLED, Look, credits_of, sheet_of
 from monitor.engine.month import NOTHING, DayMinutes, LeftOut, MonthSums
 from monitor.engine.state import Announcement, Evidence, Kept, PartitionRecord, Shared, Tenant, Unmeasured
 from monitor.engine.support import SUPPORT, Desk
+from monitor.engine.users import OPEN_MINUTES, UserDay
 from monitor.engine.verdict import CLEARED, NONE, Policy, Verdict, announcement_id, decide
 from monitor.engine.verdict import Evidence as Seen
 from monitor.forecast import Fleet, Forecast, History, MonthSoFar, forecast
@@ -124,6 +126,8 @@ class Engine:
         self.partition = PartitionRecord()
         self.shared = Shared()
         self.platform = quiet.Platform()
+        self.users: dict[tuple[str, int], UserDay] = {}
+        """By tenant and UTC day, those with open minutes."""
         self.evidence: dict[int, Evidence] = {}
         """By UTC day."""
         self.exclusion_decisions: list[ExclusionDecision] = []
@@ -139,6 +143,7 @@ class Engine:
         self._shared_touched = False
         self._shared_decided_ms: int | None = None
         self._evidence_touched: set[int] = set()
+        self._users_touched: set[tuple[str, int]] = set()
         self._records: dict[bytes, bytes] = {}
         self._windows: list[Window] = []
         """The approved exclusions."""
@@ -153,7 +158,7 @@ class Engine:
         for key in list(self.table):
             if key == state.PARTITION:
                 self.partition = state.decode_partition(self.table[key])
-                self.clock_ms = self.partition.clock_ms
+                self.clock_ms, self.complete_ms = self.partition.clock_ms, self.partition.complete_ms
                 continue
             if key == state.SHARED:
                 self.shared = state.decode_shared(self.table[key])
@@ -170,7 +175,7 @@ class Engine:
                 self._outbox += [a for a in tenant.account.announcements if a.stamp > self.horizon]
             elif what.startswith(state.SUPPORT):
                 tickets.append(key)
-            elif not what.startswith(state.STATEMENT):
+            elif not what.startswith((state.STATEMENT, state.USERS)):
                 tenant.numbers.add(int(what))
                 tenant.unfed.add(int(what))
                 tenant.recovered.add(int(what))
@@ -231,6 +236,9 @@ class Engine:
                 for number, part in split_by_day(tally).items():
                     numbers.add(number)
                     self._count(tenant, stamp, number, portal, part)
+        for name, minutes in sealed.frame.users.items():
+            if self.only in (None, name):
+                self._met(name, minutes)
         if before is not None:
             self._vouch(numbers, sealed.frame, before.offset, stamp)
 
@@ -267,6 +275,22 @@ class Engine:
         for name in {tenant.agreements.month_at(minute).period.name for minute in minutes} & settled:
             at = tenant.account.reopened.setdefault(name, self.clock_ms + LATE_MS)
             tenant.due_ms = min(tenant.due_ms, at)
+
+    def _met(self, name: str, minutes: Mapping[int, Sequence[int]]) -> None:
+        """Take in samples of a tenant's users; coming again changes nothing, so they need no stamp."""
+        for minute, sample in minutes.items():
+            number, within = divmod(minute, DAY)
+            if minute < self.complete_ms // MINUTE_MS - OPEN_MINUTES:
+                continue
+            self._user_day(name, number).merge(within, sample)
+            self._users_touched.add((name, number))
+
+    def _user_day(self, name: str, number: int) -> UserDay:
+        found = self.users.get((name, number))
+        if found is None:
+            kept = self.table.get(state.users_key(name, number))
+            found = self.users[name, number] = users.decode(kept) if kept is not None else UserDay({}, {})
+        return found
 
     def _vouch(self, numbers: Iterable[int], frame: frames.Frame, first: int, stamp: int) -> None:
         """Note where the counts of these days stand in the logs."""
@@ -493,6 +517,13 @@ class Engine:
             month=month,
             minutes=DayMinutes(days),
             as_of=as_of,
+            users=users.user_minutes(
+                {
+                    number: self._user_day(tenant.name, number)
+                    for number in range(first, last + 1)
+                    if (tenant.name, number) in self.users or state.users_key(tenant.name, number) in self.table
+                }
+            ),
             exclusions=self.exclusion_decisions,
             rulings=[*self.shared_rulings, *tenant.rulings],
             gaps=self._gaps(),
@@ -556,7 +587,7 @@ class Engine:
             tenant.numbers.discard(number)
             tenant.unfed.discard(number)
             tenant.days.pop(number, None)
-            self._removed.append(state.day_key(tenant.name, number))
+            self._removed += [state.day_key(tenant.name, number), state.users_key(tenant.name, number)]
 
     def _project(self, tenants: Sequence[Tenant], upto: int) -> None:
         for tenant in tenants:
@@ -734,7 +765,7 @@ class Engine:
                 days[state.day_key(name, number)] = tenant.days[number].encode()
             tenant.dirty.clear()
         accounts |= self._records | self.desk.records(self.stamp)
-        self.partition.clock_ms = self.clock_ms
+        self.partition.clock_ms, self.partition.complete_ms = self.clock_ms, self.complete_ms
         accounts[state.PARTITION] = state.encode(self.partition)
         if self._shared_touched:
             self.shared.stamp = self.stamp
@@ -744,6 +775,7 @@ class Engine:
         self._records = {}
         self._shared_touched = False
         self._evidence_touched.clear()
+        days |= self._users_kept()
         self._touched.clear()
         outbox, self._outbox = self._outbox, []
         removed, self._removed = self._removed + self.desk.removed, []
@@ -754,6 +786,19 @@ class Engine:
         for key in removed:
             self.table.pop(key, None)
         return Checkpoint(accounts, days, outbox, removed, offset, max(self.stamp, self.horizon))
+
+    def _users_kept(self) -> dict[bytes, bytes]:
+        """The records of users that have changed; days without open minutes need not stay in memory."""
+        upto = self.complete_ms // MINUTE_MS - OPEN_MINUTES
+        made = {}
+        for name, number in sorted(self._users_touched):
+            day = self.users[name, number]
+            day.close(upto - number * DAY)
+            made[state.users_key(name, number)] = users.encode(day)
+        self._users_touched.clear()
+        for key in [key for key, day in self.users.items() if not day.open]:
+            del self.users[key]
+        return made
 
     def committed(self, horizon: int) -> None:
         """What a checkpoint with this horizon held is durable, and has been sent."""
@@ -836,5 +881,6 @@ def _counted(day: Day, tenant: Tenant) -> NDArray[np.int64]:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@lru_cache(maxsize=64)  # all statuses of a moment have the same
 def _instant(ms: int) -> str:
     return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")

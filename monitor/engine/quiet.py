@@ -59,7 +59,10 @@ class Platform:
 
     def _day(self, number: int) -> list[int]:
         self._unfed.add(number)
-        return self._days.setdefault(number, [0] * DAY)
+        found = self._days.get(number)
+        if found is None:
+            found = self._days[number] = [0] * DAY
+        return found
 
     def look(self, now: int, gaps: Gaps) -> None:
         """Bring `silence` up to the UTC epoch minute `now` (outside)."""

@@ -1,9 +1,9 @@
 """What the engine keeps: records behind a MutableMapping, and a tenant in memory. Only what cannot be derived from minutes is stored.
 
-Keys are `tenant NUL account`, `tenant NUL statement-PLACE`, `tenant NUL support-REQUEST` and `tenant NUL day-number`; the partition's own are
-`NUL partition`, `NUL shared` and `NUL evidence-DAY`. A day's record holds minutes, a statement's one version, the newest of its month, a
-ticket's what is known of one support request. An account holds what people decided and what has been announced, with `stamp`: everything up
-to this journal offset has been evaluated. The shared record holds what people decided about all tenants.
+Keys are `tenant NUL account`, `tenant NUL statement-PLACE`, `tenant NUL support-REQUEST`, `tenant NUL users-DAY` and `tenant NUL day-number`;
+the partition's own are `NUL partition`, `NUL shared` and `NUL evidence-DAY`. A day's record holds minutes, a statement's one version, the
+newest of its month, a ticket's what is known of one support request. An account holds what people decided and what has been announced, with
+`stamp`: everything up to this journal offset has been evaluated. The shared record holds what people decided about all tenants.
 Accounts, statements and the partition's records are made durable before the days that go with them, so that whoever recovers evaluates each
 stamp once, on the same counts.
 """
@@ -30,6 +30,7 @@ from monitor.forecast.silence import Rhythm
 
 ACCOUNT = b"account"
 STATEMENT = b"statement-"
+USERS = b"users-"
 PARTITION = b"\0partition"
 SHARED = b"\0shared"
 SUPPORT = b"support-"
@@ -140,10 +141,11 @@ class Unmeasured(msgspec.Struct, array_like=True, frozen=True):
 
 
 class PartitionRecord(msgspec.Struct, array_like=True):
-    """What concerns every tenant of a journal partition. `clock_ms`: the log's clock at `stamp`, epoch milliseconds."""
+    """What concerns every tenant of a journal partition. `clock_ms`, `complete_ms`: the log's, epoch milliseconds."""
 
     stamp: int = -1
     clock_ms: int = 0
+    complete_ms: int = 0
     unmeasured: list[Unmeasured] = []
 
 
@@ -163,6 +165,11 @@ def account_key(tenant: str) -> bytes:
 def statement_key(tenant: str, sequence: int) -> bytes:
     """The key of the statement at a place of the tenant's chain, from 0."""
     return b"%b\0%b%d" % (tenant.encode(), STATEMENT, sequence)
+
+
+def users_key(tenant: str, number: int) -> bytes:
+    """The key of the users of a tenant's UTC day."""
+    return b"%b\0%b%d" % (tenant.encode(), USERS, number)
 
 
 def ticket_key(tenant: str, request: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The records of one of Kafka's batches (format 2, uncompressed), found without an object for each. What they mean is left to others.
+"""The records of Kafka's batches (format 2, uncompressed), found without an object for each. What they mean is left to others.
 
 A record is: length, attributes (a byte), time delta, offset delta, key length and key, value length and value, number of headers and headers.
 Lengths, deltas and numbers are zigzag varints; a length of -1 says that there is none.
@@ -27,8 +27,8 @@ def count(batch: memoryview) -> int:
     return int.from_bytes(batch[HEADER_BYTES - 4 : HEADER_BYTES])
 
 
-def unpack(body: bytes, count: int) -> tuple[Ints, Ints, Ints]:
-    """The values of `count` records in a batch's body: where each starts, its length (-1: none), and its offset less the batch's.
+def unpack(body: bytes | bytearray, count: int) -> tuple[Ints, Ints, Ints]:
+    """The values of `count` records, of one batch or several in a row: where each starts, its length (-1: none), its offset less its batch's.
 
     ValueError when the body does not hold exactly these.
     """
@@ -38,7 +38,7 @@ def unpack(body: bytes, count: int) -> tuple[Ints, Ints, Ints]:
     if found is None:
         found = _read(text, _one_by_one(body, count))
     if found is None:
-        raise ValueError(f"expected {count} records in a batch of {len(body)} bytes, got others")
+        raise ValueError(f"expected {count} records in {len(body)} bytes, got others")
     return found
 
 
@@ -48,7 +48,7 @@ def _likely(text: NDArray[np.uint8], count: int) -> Ints | None:
     return np.concatenate(([0], ends[:-1])) if len(ends) == count and ends[-1] == len(text) else None
 
 
-def _one_by_one(body: bytes, count: int) -> Ints:
+def _one_by_one(body: bytes | bytearray, count: int) -> Ints:
     begins = [0] * count
     at = 0
     try:
@@ -64,7 +64,7 @@ def _one_by_one(body: bytes, count: int) -> Ints:
                 shift += 7
             at += size >> 1
     except IndexError:
-        raise ValueError(f"expected {count} records in a batch of {len(body)} bytes, got {index} and a part") from None
+        raise ValueError(f"expected {count} records in {len(body)} bytes, got {index} and a part") from None
     return np.array(begins, dtype=np.int64)
 
 

@@ -23,8 +23,8 @@ _OriginalRecords: Any = fetcher.MemoryRecords
 
 FEW = 16
 """Records of a batch up to which aiokafka's own objects are cheaper."""
-PART_BYTES = 1 << 19
-"""Small batches are put together up to this size, in bytes."""
+PART_BYTES = 1 << 21
+"""Batches are put together up to this size, in bytes: each part costs a hundred calls of numpy, however small it is."""
 _CODECS = {0: bytes, 1: codec.gzip_decode, 2: codec.snappy_decode, 3: codec.lz4_decode, 4: codec.zstd_decode}
 """Decompression by a batch's compression type."""
 
@@ -34,6 +34,10 @@ class Part(NamedTuple):
 
     records: Records
     offsets: NDArray[np.int64]
+
+    def from_place(self, place: int) -> Part:
+        """The records from this one on."""
+        return Part(self.records.since(place), self.offsets[place:])
 
 
 class Block:
@@ -65,21 +69,19 @@ class Block:
         if offset <= self.offset:
             return self
         first = [int(np.searchsorted(part.offsets, offset)) for part in self.parts]
-        kept = [
-            Part(part.records.since(at), part.offsets[at:])
-            for part, at in zip(self.parts, first, strict=True)
-            if at < len(part.offsets)
-        ]
+        kept = [part.from_place(at) for part, at in zip(self.parts, first, strict=True) if at < len(part.offsets)]
         return Block(kept, self.following, self.timestamp) if kept else None
 
 
 class _Parts:
-    """Puts batches together into parts of at most about `PART_BYTES`, in order."""
+    """Puts batches together into parts of about `PART_BYTES` at most, in order."""
 
     def __init__(self, since: int) -> None:
         self.since = since
         self.made: list[Part] = []
-        self._large: list[tuple[bytes, Part]] = []
+        self._bodies: list[bytes] = []
+        self._bases: list[int] = []
+        self._counts: list[int] = []
         self._bytes = 0
         self._values: list[bytes | None] = []
         self._offsets: list[int] = []
@@ -87,16 +89,11 @@ class _Parts:
     def add_large(self, base_offset: int, body: bytes, count: int) -> None:
         """Add a batch's body."""
         self._close_small()
-        starts, lengths, deltas = batches.unpack(body, count)
-        offsets = base_offset + deltas
-        if offsets[0] < self.since:  # the batch begins before the position
-            first = int(np.searchsorted(offsets, self.since))
-            starts, lengths, offsets = starts[first:], lengths[first:], offsets[first:]
-        if not len(offsets):
-            return
-        if self._bytes and self._bytes + len(body) > PART_BYTES:
+        if self._bodies and self._bytes + len(body) > PART_BYTES:
             self._close_large()
-        self._large.append((body, Part(Records(bytearray(), starts + self._bytes, lengths), offsets)))
+        self._bodies.append(body)
+        self._bases.append(base_offset)
+        self._counts.append(count)
         self._bytes += len(body)
 
     def add_small(self, records: Iterable[Any]) -> None:
@@ -113,13 +110,17 @@ class _Parts:
         return self.made
 
     def _close_large(self) -> None:
-        if self._large:
-            bodies, parts = zip(*self._large, strict=True)
-            starts = np.concatenate([part.records.starts for part in parts])
-            lengths = np.concatenate([part.records.lengths for part in parts])
-            records = Records(bytearray().join(bodies), starts, lengths)
-            self.made.append(Part(records, np.concatenate([part.offsets for part in parts])))
-            self._large, self._bytes = [], 0
+        if not self._bodies:
+            return
+        buffer = bytearray().join(self._bodies)
+        starts, lengths, deltas = batches.unpack(buffer, sum(self._counts))
+        offsets = np.repeat(np.array(self._bases, dtype=np.int64), self._counts) + deltas
+        part = Part(Records(buffer, starts, lengths), offsets)
+        if offsets[0] < self.since:  # the first batch begins before the position
+            part = part.from_place(int(np.searchsorted(offsets, self.since)))
+        if len(part.offsets):
+            self.made.append(part)
+        self._bodies, self._bases, self._counts, self._bytes = [], [], [], 0
 
     def _close_small(self) -> None:
         if self._values:
