@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,9 +48,9 @@ Counts = Counter[tuple[str, str, str]]
 class Worker:
     """A worker's process and its own port."""
 
-    def __init__(self, environment: dict[str, str], folder: Path) -> None:
-        self.port = free_port()
-        self.log = folder / f"worker-{self.port}.log"
+    def __init__(self, environment: dict[str, str], folder: Path, port: int = 0) -> None:
+        self.port = port or free_port()
+        self.log = folder / f"worker-{uuid.uuid4().hex[:8]}.log"
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", WORKER, "worker"],
@@ -391,6 +392,37 @@ def test_a_source_with_more_partitions_than_the_journal_counts_exactly(deploymen
         deployment.request(f"tenant-{n % 13}", ("login", "admin")[n % 2], n % len(KINDS), partition=n % 7)
     deployment.all_produced()
     deployment.assert_exact()
+
+
+def test_a_recovering_worker_lives_and_is_ready_only_with_its_tables(deployment: Deployment) -> None:
+    deployment.make_topics()
+    changelog = topics.changelog(deployment.settings)
+    # Deletions of records that are long gone: a recovery that takes a while, and changes nothing.
+    for n in range(90_000):
+        deployment.producer.produce(changelog, None, b"gone-%d\0%d" % (n, 1), n % 4)
+        deployment.producer.poll(0)
+    deployment.request("acme", "login", 0)
+    deployment.all_produced()
+    worker = deployment.start()
+    deployment.until("the worker lives", lambda: worker.page("live") == "live\n")
+    asked = Counter()
+    while not worker.page("ready"):
+        asked[worker.page("live"), worker.page("metrics").count("monitor_ready 0.0")] += 1
+        assert asked.total() < 3_000, worker.said()
+        time.sleep(0.02)
+    assert {page for page, _ in asked} == {"live\n"}
+    assert asked["live\n", 1] > 0, "it was asked before it was ready, and said so to Prometheus"
+    deployment.assert_exact()
+
+
+def test_a_worker_whose_port_is_taken_says_which_and_what_to_set(deployment: Deployment) -> None:
+    deployment.make_topics()
+    worker = deployment.start()
+    deployment.until("the worker lives", lambda: bool(worker.page("live")))
+    second = Worker(deployment.environment, deployment.folder, worker.port)
+    assert second.ended(20) == 1
+    assert f"cannot listen on 127.0.0.1:{worker.port}: " in second.said()
+    assert "MONITOR_HTTP_PORT" in second.said()
 
 
 def test_a_worker_without_topics_says_which_command_makes_them(deployment: Deployment) -> None:
