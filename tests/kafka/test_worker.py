@@ -33,6 +33,7 @@ SERIES = re.compile(r'^sla_requests_total\{tenant="([^"]+)",portal="([^"]+)",cla
 COMPLETE = re.compile(r"^monitor_complete_timestamp_seconds\{[^}]*\} (\S+)$", re.MULTILINE)
 ENDS = (75, 78)
 """Exit codes by which a worker gives up what another takes over. 72, a bug of ours, is not among them."""
+READ = re.compile(r"^monitor_requests_counted_total\{[^}]*\} (\S+)$", re.MULTILINE)
 GAPS = re.compile(r"^monitor_gaps_total (\S+)$", re.MULTILINE)
 KINDS: tuple[tuple[str, dict[str, str]], ...] = (
     ("good", {"outcome": "success"}),
@@ -80,6 +81,10 @@ class Worker:
 
     def tenants(self) -> set[str]:
         return {tenant for tenant, _, _ in self.series()}
+
+    def requests(self) -> int:
+        """How many requests it has read and counted, in frames or not yet."""
+        return sum(int(float(n)) for n in READ.findall(self.page("metrics")))
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")
@@ -330,6 +335,22 @@ def test_a_worker_that_is_told_to_stop_ends_well_and_leaves_nothing_to_recount(d
     second = deployment.start()
     deployment.assert_exact()
     assert "monitor_requests_counted_total{" not in second.page("metrics")
+
+
+def test_a_worker_that_is_stopped_right_behind_the_last_record_has_said_all_of_it(deployment: Deployment) -> None:
+    deployment.make_topics()
+    # No flush but the last: what is counted stands in no frame yet when the stop comes.
+    deployment.environment["MONITOR_FLUSH_SECONDS"] = "600"
+    worker = deployment.start()
+    for n in range(700):
+        deployment.request(f"tenant-{n % 50}", "login", n % len(KINDS))
+    deployment.all_produced()
+    deployment.until("all is read", lambda: worker.requests() == 700)
+    assert deployment.counted().total() == 0
+    deployment.workers.remove(worker)
+    worker.process.terminate()
+    assert worker.ended(25) == 0, worker.said()
+    deployment.until("status says what was produced", lambda: deployment.counted() == deployment.truth, 5)
 
 
 def test_a_second_worker_takes_over_tenants_and_the_first_stops_cleanly(deployment: Deployment) -> None:
