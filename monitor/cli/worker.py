@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ctypes
 import gc
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import typer
 
+from monitor.cli.running import run
 from monitor.settings import Settings, load
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -22,21 +22,13 @@ KEPT_BYTES = 128 << 20
 
 def worker() -> None:
     """Count requests, judge months, announce; serve /metrics, /live and /ready. Settings: MONITOR_* or monitor.toml."""
-    from monitor.stream.topics import MissingTopics, Unreachable, partitions
+    from monitor.stream.topics import partitions
 
     settings = load()
-    try:
-        found = asyncio.run(partitions(settings))
-    except Unreachable as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(3) from None
-    except MissingTopics as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
-    run(settings, found)
+    work(settings, run(partitions(settings)))
 
 
-def run(settings: Settings, partitions: dict[str, int]) -> None:
+def work(settings: Settings, partitions: dict[str, int]) -> None:
     """Build the Faust app, bind sources and outlets to it, and run its worker."""
     import faust
 
