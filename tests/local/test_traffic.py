@@ -159,6 +159,10 @@ def test_a_tenant_cannot_be_put_above_where_it_stands() -> None:
         ("2027-01-31T23:45:00Z", "UTC"),
         ("2027-01-31T23:59:30Z", "Pacific/Pago_Pago"),
         ("2027-02-28T03:00:00Z", "UTC"),
+        # A first that is a Sunday: it has the fewest requests in its first hours.
+        ("2027-08-01T00:10:00Z", "Pacific/Pago_Pago"),
+        ("2027-08-01T11:00:00Z", "UTC"),
+        ("2027-08-01T13:00:00Z", "UTC"),
     ],
 )
 def test_the_demos_verdict_is_due_within_two_minutes_on_any_day(now: str, zone: str) -> None:
@@ -183,7 +187,6 @@ def test_the_demos_verdict_is_due_within_two_minutes_on_any_day(now: str, zone: 
         piece = traffic.requests(demo.fleet, at, at + 1000, demo.incidents, seed=1)
         failures += int(np.isin(piece.kind[piece.tenant == near], (2, 4)).sum())
     assert failures > demo.allowed
-    assert demo.due_ms is not None
     assert begin < demo.due_ms < begin + 120_000
 
 
