@@ -64,7 +64,10 @@ def work(settings: Settings, partitions: dict[str, int]) -> None:
     _keep_freed_memory()
     # Faust reads the command line when it runs.
     sys.argv = ["monitor", "worker", "--loglevel", "warning", "--without-web"]
-    faust.Worker(app, loglevel="warning", quiet=True).execute_from_commandline()
+    run_by = faust.Worker(app, loglevel="warning", quiet=True)
+    # It would write a terminal's escapes into logs.
+    run_by.spinner = None
+    run_by.execute_from_commandline()
 
 
 def _keep_freed_memory() -> None:

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
@@ -15,6 +16,48 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = ["topics", "worker-1", "worker-2"]
+
+
+TEXTS = {"type": "array", "items": {"type": "string"}}
+VALUES = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
+LENGTH = {"type": "string", "pattern": r"^(\d+h)?(\d+m)?(\d+s)?$", "minLength": 2}
+WAITS = ["service_started", "service_healthy", "service_completed_successfully"]
+
+
+def exactly(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+SERVICE = exactly(
+    image={"type": "string"},
+    build=exactly(context={"type": "string"}, dockerfile={"type": "string"}),
+    command=TEXTS,
+    entrypoint=TEXTS,
+    environment=VALUES,
+    ports=TEXTS,
+    volumes=TEXTS,
+    tmpfs=TEXTS,
+    depends_on={"oneOf": [TEXTS, {"type": "object", "additionalProperties": exactly(condition={"enum": WAITS})}]},
+    healthcheck=exactly(
+        test=TEXTS,
+        interval=LENGTH,
+        timeout=LENGTH,
+        start_period=LENGTH,
+        retries={"type": "integer"},
+        disable={"type": "boolean"},
+    ),
+    restart={"enum": ["no", "always", "on-failure", "unless-stopped"]},
+    stop_grace_period=LENGTH,
+)
+SCHEMA = {
+    **exactly(
+        name={"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$"},
+        services={"type": "object", "additionalProperties": SERVICE},
+        volumes={"type": "object", "additionalProperties": {"type": "null"}},
+    ),
+    "patternProperties": {"^x-": {}},
+}
+"""What of the Compose specification is used here: a mistyped key would be an error, or silently nothing, on somebody else's machine."""
 
 
 def mounts(service: str) -> list[list[str]]:
@@ -41,6 +84,10 @@ def rendered(service: str, folder: Path, **environment: str) -> str:
     before = re.sub("|".join(map(re.escape, moves)), lambda found: moves[found[0]], before)
     subprocess.run(["/bin/sh", "-euc", before], check=True, env={"PATH": os.environ["PATH"], **environment})
     return (folder / Path(config).name).read_text()
+
+
+def test_the_file_is_as_the_compose_specification_has_it() -> None:
+    jsonschema.Draft202012Validator(SCHEMA).validate(COMPOSE)
 
 
 def test_all_services_are_there() -> None:
