@@ -35,10 +35,11 @@ from monitor.settings import Settings, load
 from monitor.stream.reading import Reader, event, reader, statuses
 from monitor.stream.sending import sender
 
-FAILING_SECONDS = 150
-"""How long the two tenants fail in a long run."""
-RESOLVED_SECONDS = 600
-"""From this length on a run is long: five minutes after the failure the last alert about it is over, and Alertmanager tells within five."""
+FAILING_SECONDS = 200
+"""How long the two tenants fail in a long run: until the burn of their last hour pages too."""
+RESOLVED_SECONDS = 720
+"""From this length on a run is long. Five minutes after the failure its burn is over, the alert goes on for two, and within one more
+Alertmanager says that it is resolved."""
 WORST = 8
 
 
@@ -125,9 +126,10 @@ async def _demo(seconds: float, directory: Path, *, quiet: bool) -> Shown:
             stack.targets([f"127.0.0.1:{settings.http_port}"])
             await _caught_up(settings, shown, len(made.history))
         out.print(f"  counted {len(made.history)} requests {shown.seconds['worker']} s after the worker was started")
-        out.print(f"  from now on all requests of {made.near} and {made.hit} fail")
+        failing_s = FAILING_SECONDS if not seconds or seconds >= RESOLVED_SECONDS else seconds
+        out.print(f"  for {failing_s:.0f} s from now on all requests of {made.near} and {made.hit} fail")
         with clock("live"):
-            await _play(settings, stack, made, now_ms, seconds, shown, out, quiet=quiet)
+            await _play(settings, stack, made, now_ms, seconds, failing_s, shown, out, quiet=quiet)
     except asyncio.CancelledError:
         out.print("stopping")
     finally:
@@ -211,6 +213,7 @@ async def _play(
     made: traffic.Demo,
     since_ms: int,
     seconds: float,
+    failing_s: float,
     shown: Shown,
     out: Console,
     *,
@@ -222,10 +225,9 @@ async def _play(
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stopped.set)
     now_ms = time.time_ns() // 1_000_000
-    # In a long run the failure ends, and what was paged for it is resolved.
-    failing_s = FAILING_SECONDS if not seconds or seconds > RESOLVED_SECONDS else 20 * 60
+    begin_ms = now_ms + 5_000
     incidents = tuple(
-        replace(each, start_ms=now_ms + 5_000, end_ms=now_ms + 5_000 + failing_s * 1000) for each in made.incidents
+        replace(each, start_ms=begin_ms, end_ms=begin_ms + int(failing_s * 1000)) for each in made.incidents
     )
 
     def told(piece: traffic.Requests) -> None:
