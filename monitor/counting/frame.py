@@ -1,7 +1,8 @@
 """A frame: what one chunk of a source partition holds for one partition of the journal. The journal is made of frames and is the truth.
 
 A frame names its chunk by (topic, partition, start) and says where it ends (`upto`, outside). An empty one, start = upto, only says that
-everything before `start` is committed. Encoded as a MessagePack array with a version in front.
+everything before `start` is committed. Encoded as a MessagePack array with a version in front. The counts are left encoded until
+somebody asks for them: a frame waits for what seals it, and many are dropped.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ class Tally(msgspec.Struct, array_like=True, gc=False):
 
     minutes: dict[int, Row] = {}
     codes: dict[str, dict[int, int]] = {}
+
+
+Tallies = dict[str, dict[str, Tally]]
+"""Counts by tenant and portal."""
 
 
 class Decision(msgspec.Struct, array_like=True, gc=False, frozen=True):
@@ -37,7 +42,7 @@ class Frame(msgspec.Struct, array_like=True, gc=False, kw_only=True):
     (both epoch milliseconds; 0 when the worker has just taken over and does not know).
 
     `users`: samples (`counting.users`) by tenant and UTC epoch minute; empty when users are not counted.
-    `partitions` is how many the topic has; `read` and `refused` count the records of the whole chunk.
+    `partitions` is how many the topic has; `read` and `refused` count the records of the whole chunk; `packed` are the tallies.
     """
 
     version: int = VERSION
@@ -50,13 +55,28 @@ class Frame(msgspec.Struct, array_like=True, gc=False, kw_only=True):
     complete_ms: int
     read: int = 0
     refused: int = 0
-    tallies: dict[str, dict[str, Tally]] = {}
+    packed: msgspec.Raw = msgspec.Raw(b"\x80")
     decisions: list[Decision] = []
     users: dict[str, dict[int, list[int]]] = {}
+
+    def tallies(self) -> Tallies:
+        """The counts; ValueError when they are none."""
+        try:
+            return _unpack(self.packed)
+        except msgspec.MsgspecError as error:
+            raise ValueError(
+                f"{self.topic}-{self.partition} from {self.start}: expected a frame's counts: {error}"
+            ) from None
+
+
+def pack(tallies: Tallies) -> msgspec.Raw:
+    """Counts as a frame holds them."""
+    return msgspec.Raw(encode(tallies))
 
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Frame).decode
+_unpack = msgspec.msgpack.Decoder(Tallies).decode
 
 
 def decode(data: bytes) -> Frame:

@@ -217,7 +217,7 @@ class Engine:
         for decision in sealed.frame.decisions if self.only is None else ():
             self._decide(stamp, decision, Kept(recorded, sealed.frame.partition, decision.offset, decision.value))
         numbers: set[int] = set()
-        for name, portals in sealed.frame.tallies.items():
+        for name, portals in sealed.frame.tallies().items():
             if self.only not in (None, name):
                 numbers.update(minute // DAY for tally in portals.values() for minute in tally.minutes)
                 continue

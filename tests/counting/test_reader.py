@@ -230,9 +230,9 @@ def test_a_chunk_gives_each_tenant_to_one_frame_and_takes_up_where_it_was_taken(
     taken = chunk.take()
     first, second, third = taken.frames({"ant": 0, "bee": 2}.__getitem__, 3, at_ms=9, complete_ms=8)
     assert [(f.start, f.upto, f.read, f.refused) for f in (first, second, third)] == [(100, 125, 13, 1)] * 3
-    assert {t: {p: x.minutes for p, x in ps.items()} for t, ps in first.tallies.items()} == {
+    assert {t: {p: x.minutes for p, x in ps.items()} for t, ps in first.tallies().items()} == {
         "ant": {"p": {7: [5, 0, 0, 0, 0], 8: [0, 0, 5, 0, 0]}}
     }
-    assert not second.tallies
-    assert third.tallies["bee"]["p"].codes == {"E-9": {7: 2}}
+    assert not second.tallies()
+    assert third.tallies()["bee"]["p"].codes == {"E-9": {7: 2}}
     assert (chunk.start, chunk.upto, chunk.empty, len(chunk.counts)) == (125, 125, True, 0)
