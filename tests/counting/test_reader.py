@@ -124,7 +124,7 @@ def test_batches_count_as_their_records_do_one_by_one(several: list[list[bytes |
 
 
 FIELDS = {
-    "time": ['"2026-11-23T10:00:07.123Z"', '"2026-11-23T09:59:59.999Z"', '"2026-11-23T10:05:31.000Z"', '"2026-11-23T10:00:60.000Z"'],
+    "time": ['"2026-11-23T10:00:07.123Z"', '"2026-11-23T09:59:59.999Z"', '"2026-11-23T10:05:31.000Z"', '"2026-11-23T10:00:60.000Z"', '""', '"now"'],
     "tenant": ['"ant"', '"bee-2"', '"Ant"'],
     "portal": ['"login"', '"self service"'],
     "outcome": ['"success"', '"failure"', '"maybe"'],
@@ -208,6 +208,18 @@ def test_a_template_takes_what_is_of_its_form_and_nothing_else() -> None:
     assert [(each.places.tolist(), each.labels.tolist()) for each in matched] == [([0, 1], [b"2026-11-23T10:00"] * 2)]
     assert set(matched[0].texts) == {b'"tenant":"ant","portal":"login","outcome":"success"'}
     assert left == [2, 3, 4]
+
+
+def test_a_form_with_long_constants_is_looked_for_in_short_records_too() -> None:
+    long = b'{"%b":true,"time":"2026-11-23T10:00:07Z","tenant":"ant","portal":"p","outcome":"success"}' % (b"x" * 500)
+    short = b'{"a":"","b":"","c":"","d":"","e":1}'
+    assert long.count(b'"') == short.count(b'"')
+    reader, counts = Reader(CODES), Counts()
+    reader.many = 1
+    assert not reader.count(Records.of([long]), NOW, counts)
+    refused = reader.count(Records.of([short, b"{}"]), NOW, counts)
+    assert [place for place, _ in refused] == [0, 1]
+    assert cells(counts).total() == 1
 
 
 def test_what_was_learned_of_a_minute_does_not_let_a_later_clock_refuse_it_or_an_earlier_one_accept_it() -> None:
