@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -63,10 +63,7 @@ def read_terms(path: Path | None) -> SupportTerms:
     if path is None:
         return STANDARD_SUPPORT
     text = path.read_text(encoding="utf-8")
-    data: Any = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    if not isinstance(data, dict):
-        raise ValueError(f"expected an object of terms in {path}, found {type(data).__name__}")  # noqa: TRY004 - bad data
-    return support_terms(data)
+    return support_terms(tomllib.loads(text) if path.suffix == ".toml" else json.loads(text))
 
 
 def _refused(message: str) -> typer.Exit:

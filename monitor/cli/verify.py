@@ -15,11 +15,12 @@ from monitor.cli.deciding import AsJson, Tenant, usage
 from monitor.cli.running import run
 from monitor.contract.exclusions import ALL
 from monitor.contract.period import month_named
+from monitor.contract.readings import MinuteCounts
 from monitor.contract.statement import Difference, Statement, difference, recounted
 from monitor.contract.statement import verify as chained
 from monitor.counting.request import Rejected
 from monitor.engine import state
-from monitor.engine.recount import Recount
+from monitor.engine.recount import Recount, reach
 from monitor.engine.state import Account, Kept, Shared
 from monitor.settings import Settings, load
 from monitor.sources.decisions import FOR_ALL, read_decision
@@ -32,13 +33,14 @@ BEFORE = 10_000
 
 @dataclass(slots=True)
 class Found:
-    """What was checked: how many statements the chain has and decisions were compared, the ids of what was `recounted`, those that the journal
-    is too short for, and the first thing that differs, with a sentence.
+    """What was checked: how many statements the chain has and decisions were compared, the ids of what was `recounted`, of that whose silences
+    were not found again, of what the journal is too short for, and the first thing that differs, with a sentence.
     """
 
     statements: int = 0
     decisions: int = 0
     recounted: list[str] = field(default_factory=list)
+    silence_as_stated: list[str] = field(default_factory=list)
     not_retained: list[str] = field(default_factory=list)
     differs: str = ""
     difference: dict[str, Any] | None = None
@@ -62,7 +64,7 @@ def verify(
             raise usage(str(error)) from None
     found = run(_verify(load(), tenant, month))
     if as_json:
-        names = ("statements", "decisions", "recounted", "not_retained", "difference")
+        names = ("statements", "decisions", "recounted", "silence_as_stated", "not_retained", "difference")
         typer.echo(json.dumps({"tenant": tenant, **{name: getattr(found, name) for name in names}}, default=str))
     else:
         typer.echo("\n".join(_lines(tenant, month, found)))
@@ -78,6 +80,8 @@ def _lines(tenant: str, month: str | None, found: Found) -> Iterable[str]:
         yield f"{found.decisions} decisions are as their topics have them"
     for name in found.recounted:
         yield f"recounted, equal  {name}"
+    for name in found.silence_as_stated:
+        yield f"silence as stated {name}: the weeks before the month, which tell what was due, are not retained any more"
     for name in found.not_retained:
         yield f"not recounted     {name}: the journal that it was counted from is not retained any more"
     if not found.differs and not found.recounted and not found.not_retained:
@@ -97,15 +101,14 @@ async def _verify(settings: Settings, tenant: str, month: str | None) -> Found:
         return found
     made = [Statement.of(data) for data in chain]
     kept, _, _ = await table(settings, tenant)
-    key = state.account_key(tenant)
-    account = state.decode_account(kept[key]) if key in kept else Account()
-    shared = state.decode_shared(kept[state.SHARED]) if state.SHARED in kept else Shared()
-    if _missing(made, account, found):
-        return found
+    account, shared = _holders(tenant, kept)
     topics = await _topics(settings)
     if _foreign(settings, account, shared, topics, found):
         return found
-    recount = await _recount(settings, tenant, month, made, account, shared, found)
+    wanted = [place for place, item in enumerate(made) if month in (None, item.month)]
+    recount = await _recount(settings, tenant, wanted, made, kept, found)
+    if not found.differs:
+        _unlike(made, account, found)
     if recount is not None and not found.differs:
         _overlooked(settings, tenant, recount, (account, shared), topics, found)
     return found
@@ -151,15 +154,14 @@ def _name(chain: Sequence[bytes], place: int) -> str:
         return f"statement {place}"
 
 
-def _missing(made: Sequence[Statement], account: Account, found: Found) -> bool:
-    """Whether the chain differs from what the workers know to have issued."""
+def _unlike(made: Sequence[Statement], account: Account, found: Found) -> None:
+    """Look for a statement that the workers issued, and that is not there or is another."""
     for place, said in enumerate(account.issued):
         hash_ = made[place].sha256 if place < len(made) else None
         if hash_ != said.sha256:
             name = made[place].id if place < len(made) else f"{said.month} {said.kind}, statement {place} of the chain"
             found.differ(name, Difference(place, "sha256", said.sha256, hash_), "the hash that the workers know")
-            return True
-    return False
+            return
 
 
 Place = tuple[str, int, int]
@@ -222,44 +224,70 @@ def _overlooked(
             return
 
 
+def _holders(tenant: str, kept: dict[bytes, bytes]) -> tuple[Account, Shared]:
+    """What the workers keep of decisions, from the table's records."""
+    key = state.account_key(tenant)
+    account = state.decode_account(kept[key]) if key in kept else Account()
+    return account, state.decode_shared(kept[state.SHARED]) if state.SHARED in kept else Shared()
+
+
 async def _recount(
     settings: Settings,
     tenant: str,
-    month: str | None,
+    wanted: Sequence[int],
     made: Sequence[Statement],
-    account: Account,
-    shared: Shared,
+    kept: dict[bytes, bytes],
     found: Found,
 ) -> Recount | None:
-    """Count each statement again, one pass over the journal's partition."""
-    wanted = [place for place, item in enumerate(made) if month in (None, item.month)]
-    if not wanted:
-        return None
+    """Count each of the wanted statements again, one pass over the journal's partition."""
+    evidence = {
+        int(key[len(state.EVIDENCE) :]): state.decode_evidence(value)
+        for key, value in kept.items()
+        if key.startswith(state.EVIDENCE)
+    }
+    clock_ms = state.decode_partition(kept[state.PARTITION]).clock_ms if state.PARTITION in kept else 0
     async with reader(settings, "journal", tenant) as journal:
         [partition] = journal.partitions
         first, end = await journal.kept()
-        needed = []
-        for place in wanted:
-            begin = _stretch(made[place])[0]
-            if begin >= first:
-                needed.append(place)
-            else:
-                found.not_retained.append(made[place].id)
+        found.not_retained = [made[place].id for place in wanted if _stretch(made[place])[0] < first]
+        needed = [place for place in wanted if _stretch(made[place])[0] >= first]
         if not needed:
             return None
+        back = {place: reach(made[place], evidence, clock_ms) for place in needed}
+        if first == 0:  # nothing has gone yet
+            back = {place: offset or 0 for place, offset in back.items()}
+        silent = {place for place, offset in back.items() if offset is not None and offset >= first}
         begin = min(_stretch(made[place])[0] for place in needed)
-        topic = made[needed[0]].document["evidence"]["journal"]
-        where = (topic[0]["topic"] if topic else settings.topic("journal"), partition)
-        recount = await _started(journal, (tenant, account, shared, where), first, begin)
+        begin = min([begin, *(offset for place, offset in back.items() if place in silent and offset is not None)])
+        # A journal may have been restored under another name.
+        names = [part["topic"] for place in needed for part in made[place].document["evidence"]["journal"]]
+        where = (names[0] if names else settings.topic("journal"), partition)
+        recount = await _started(journal, (tenant, *_holders(tenant, kept), where), first, begin)
         for place in needed:
             upto = _stretch(made[place])[1]
             await _feed(journal, recount, min(upto, end), made[place].as_of if upto == _OPEN else None)
-            wrong = recounted(made[place], recount.facts(made[place], made[:place]), place)
+            wrong = recounted(made[place], recount.facts(made[place], made[:place], silences=place in silent), place)
             if wrong is not None:
                 found.differ(made[place].id, wrong)
                 return recount
             found.recounted.append(made[place].id)
+            if place not in silent:
+                found.silence_as_stated.append(made[place].id)
     return recount
+
+
+async def minutes_of(settings: Settings, tenant: str, said: Statement) -> MinuteCounts | None:
+    """The minute counts that a statement was made from, out of the journal; None when that is not retained any more."""
+    kept, _, _ = await table(settings, tenant)
+    begin, upto = _stretch(said)
+    async with reader(settings, "journal", tenant) as journal:
+        first, end = await journal.kept()
+        if begin < first or upto > end:
+            return None
+        place = (settings.topic("journal"), journal.partitions[0])
+        recount = await _started(journal, (tenant, *_holders(tenant, kept), place), first, begin)
+        await _feed(journal, recount, upto)
+        return recount.facts(said, (), silences=False).minutes
 
 
 _OPEN = 1 << 62

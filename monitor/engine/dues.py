@@ -28,11 +28,9 @@ from monitor.contract.readings import Affected, Sheet, Tally
 from monitor.contract.rulings import rulings
 from monitor.contract.statement import Facts, Statement, Tail, final_at, issue
 from monitor.engine import decided, state
-from monitor.engine.state import Announcement, Issued, Tenant
+from monitor.engine.state import NEVER, Announcement, Issued, Tenant
 from monitor.engine.verdict import NONE
 
-NEVER = 1 << 60
-"""Epoch milliseconds that do not come."""
 LATE_MS = 3_600_000
 """How long requests that came late for a settled month are gathered before it is looked at again."""
 SETTLED = ("final", "amendment")

@@ -31,6 +31,7 @@ from monitor.contract.period import DAY, MINUTE_MS, Period
 from monitor.contract.readings import Silence
 from monitor.contract.rulings import Ruling, rulings
 from monitor.contract.statement import Facts, Stretch
+from monitor.contract.support import STANDARD_SUPPORT, SupportTerms
 from monitor.counting import frame as frames
 from monitor.counting import windows
 from monitor.counting.day import WIDTH, Day, split_by_day
@@ -41,8 +42,9 @@ from monitor.engine import decided, quiet, state, users
 from monitor.engine.dues import LATE_MS, SETTLED, Look, credits_of, sheet_of
 from monitor.engine.month import NOTHING, DayMinutes, LeftOut, MonthSums
 from monitor.engine.state import Announcement, Evidence, Kept, PartitionRecord, Shared, Tenant, Unmeasured
+from monitor.engine.support import SUPPORT, Desk
 from monitor.engine.users import OPEN_MINUTES, UserDay
-from monitor.engine.verdict import CLEARED, NONE, Policy, Verdict, decide
+from monitor.engine.verdict import CLEARED, NONE, Policy, Verdict, announcement_id, decide
 from monitor.engine.verdict import Evidence as Seen
 from monitor.forecast import Fleet, Forecast, History, MonthSoFar, forecast
 
@@ -105,6 +107,7 @@ class Engine:
         place: tuple[str, int] = ("journal", 0),
         policy: Policy | None = None,
         only: str | None = None,
+        support: SupportTerms = STANDARD_SUPPORT,
     ) -> None:
         self.table = table
         self.place = place
@@ -119,6 +122,7 @@ class Engine:
         """The newest offset taken in or skipped."""
         self.resolver = Resolver()
         self.tenants: dict[str, Tenant] = {}
+        self.desk = Desk(table, self._tenant, support)
         self.partition = PartitionRecord()
         self.shared = Shared()
         self.platform = quiet.Platform()
@@ -150,6 +154,7 @@ class Engine:
     # -- recovery
 
     def _load(self) -> None:
+        tickets = []
         for key in list(self.table):
             if key == state.PARTITION:
                 self.partition = state.decode_partition(self.table[key])
@@ -168,10 +173,13 @@ class Engine:
                 tenant.account = state.decode_account(self.table[key])
                 self._read_decisions(tenant)
                 self._outbox += [a for a in tenant.account.announcements if a.stamp > self.horizon]
+            elif what.startswith(state.SUPPORT):
+                tickets.append(key)
             elif not what.startswith((state.STATEMENT, state.USERS)):
                 tenant.numbers.add(int(what))
                 tenant.unfed.add(int(what))
                 tenant.recovered.add(int(what))
+        self._outbox += self.desk.load(tickets, self.horizon, self.clock_ms)
         # Within a tenant they stay in the order in which they were decided.
         self._outbox.sort(key=lambda a: (a.stamp, a.tenant))
         self._windows = self._approved(self.shared.taken_ms)
@@ -305,6 +313,9 @@ class Engine:
                 self._read_shared()
             return
         tenant = self._tenant(decision.tenant)
+        if decision.kind == SUPPORT:
+            self.desk.take(tenant.name, stamp, kept)
+            return
         if stamp <= tenant.account.stamp:
             return
         tenant.account.decisions.setdefault(decision.kind, []).append(kept)
@@ -360,6 +371,7 @@ class Engine:
         tenant.left_out = LeftOut(after)
         tenant.period = None
         tenant.credits = None
+        self.desk.reconsider(tenant.name)
         for name in {item.month for item in tenant.account.issued if item.kind in SETTLED}:
             tenant.account.reopened[name] = self.clock_ms
         self._touched.add(tenant.name)
@@ -373,12 +385,23 @@ class Engine:
             self.complete_ms = max(self.complete_ms, complete)
         if clock is not None:
             self.clock_ms = max(self.clock_ms, clock)
+        if complete is not None and self.stamp > self.horizon and self.only is None:
+            self._attend()
         tick = self.clock_ms // TICK_MS
         if clock is None or tick <= self._tick or self.stamp <= self.horizon or self.only is not None:
             return
         if complete is not None and self.clock_ms - complete <= CAUGHT_UP_MS:
             first, self._tick = self._tick < 0, tick
             self._evaluate(tick, everyone=first)
+
+    def _attend(self) -> None:
+        """Let the support desk see what has come to be due."""
+        said, changed = self.desk.look(self.complete_ms, self.clock_ms, self.stamp, self.horizon)
+        for made in said:
+            self._outbox.append(made)
+            self.seen.announced[made.kind] = self.seen.announced.get(made.kind, 0) + 1
+        for name in changed:
+            self.tenants[name].touch()
 
     def _evaluate(self, tick: int, *, everyone: bool) -> None:
         minute = self.clock_ms // MINUTE_MS
@@ -631,9 +654,8 @@ class Engine:
             self._announce(tenant, period, kind, threshold, after.times, reason)
 
     def _announce(self, tenant: Tenant, period: Period, kind: str, threshold: int, times: int, reason: str) -> None:
-        percent = promised.label(threshold)
         data = self.status(tenant) | {"type": kind, "threshold": promised.percent(threshold), "reason": reason}
-        identity = f"{tenant.name}/{period.name}/{percent}/{kind}/{times}"
+        identity = announcement_id(tenant.name, period.name, threshold, kind, times)
         self._say(
             tenant,
             Announcement(identity, kind, tenant.name, self.stamp, self.clock_ms, msgspec.json.encode(data)),
@@ -704,8 +726,13 @@ class Engine:
             "maintenance": self.in_maintenance(tenant),
             "silence": _silent(tenant.silence),
             "platform_silence": _silent(self.platform.silence),
+            "support": self.desk.open_p1(tenant.name),
         }
         return record
+
+    def support_statuses(self, most: int) -> Iterator[dict[str, Any]]:
+        """Records of at most `most` support requests that have changed since theirs was taken, the longest changed first."""
+        return self.desk.statuses(most, self.stamp)
 
     def in_maintenance(self, tenant: Tenant) -> bool:
         """Whether an approved exclusion runs for the tenant."""
@@ -737,7 +764,7 @@ class Engine:
             for number in tenant.dirty:
                 days[state.day_key(name, number)] = tenant.days[number].encode()
             tenant.dirty.clear()
-        accounts |= self._records
+        accounts |= self._records | self.desk.records(self.stamp)
         self.partition.clock_ms, self.partition.complete_ms = self.clock_ms, self.complete_ms
         accounts[state.PARTITION] = state.encode(self.partition)
         if self._shared_touched:
@@ -751,7 +778,8 @@ class Engine:
         days |= self._users_kept()
         self._touched.clear()
         outbox, self._outbox = self._outbox, []
-        removed, self._removed = self._removed, []
+        removed, self._removed = self._removed + self.desk.removed, []
+        self.desk.removed = []
         offset = min(self.resolver.oldest(self.following), self.following)
         self.table.update(accounts)
         self.table.update(days)

@@ -6,17 +6,37 @@ them; the term's extension from the statements before. Rules:
 - A statement is counted again from exactly the journal's records before its `upto`; one of a month without any request of the partition from
   those up to its instant.
 - Frames before the evidence's `from` are needed too: enough of them that every source has spoken once (`ready`), so that gaps show.
+- The tenant's silences are found again when the weeks before the month have been read too (`reach`); those of the platform, which are all
+  tenants', are taken as they are stated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from monitor.contract.credits import fold
+from monitor.contract.instant import instant
+from monitor.contract.period import DAY, MINUTE_MS
+from monitor.contract.readings import Silence
 from monitor.contract.statement import Facts, Statement
 from monitor.engine import decided, state
-from monitor.engine.engine import Engine
-from monitor.engine.state import Account, Shared
+from monitor.engine.engine import KEPT_DAYS, Engine
+from monitor.engine.quiet import PLATFORM
+from monitor.engine.state import Account, Evidence, Shared
+from monitor.forecast.silence import LOOKBACK
+
+
+def reach(statement: Statement, evidence: Mapping[int, Evidence], clock_ms: int) -> int | None:
+    """The journal offset from which the statement's silences can be found again; None when that is not known any more.
+
+    `evidence`: the partition's by UTC day, as of `clock_ms` (epoch).
+    """
+    first = instant(statement.document["start"]) // MINUTE_MS // DAY - LOOKBACK
+    last = instant(statement.document["end"]) // MINUTE_MS // DAY
+    if first < clock_ms // MINUTE_MS // DAY - KEPT_DAYS:
+        return None
+    return min((one.journal[0] for number, one in evidence.items() if first <= number <= last), default=0)
 
 
 class Recount:
@@ -55,7 +75,19 @@ class Recount:
         """Take in the journal's record at `offset`; ValueError when it is none of ours."""
         self._engine.take(offset, data)
 
-    def facts(self, statement: Statement, before: Sequence[Statement]) -> Facts:
-        """What the statement should have been made from; `before`: the tenant's earlier statements, in order."""
+    def facts(self, statement: Statement, before: Sequence[Statement], *, silences: bool) -> Facts:
+        """What the statement should have been made from. `before`: the tenant's earlier statements, in order; `silences`: whether the weeks
+        before the month have been read, so that they can be found.
+        """
         self._tenant.credits = fold(self._tenant.agreements, before, self._claims, statement.as_of)
-        return self._engine.facts(self._tenant, statement.month, statement.as_of)
+        facts = self._engine.facts(self._tenant, statement.month, statement.as_of)
+        stated = [
+            Silence(
+                instant(item["from"]) // MINUTE_MS, instant(item["to"]) // MINUTE_MS, item["expected"], item["basis"]
+            )
+            for item in statement.document["silence"]
+        ]
+        if silences:
+            found = [item for item in self._engine.listened(facts).silences if item.basis != PLATFORM]
+            stated = [*found, *(item for item in stated if item.basis == PLATFORM)]
+        return replace(facts, silences=stated)

@@ -1,9 +1,9 @@
 """What the engine keeps: records behind a MutableMapping, and a tenant in memory. Only what cannot be derived from minutes is stored.
 
-Keys are `tenant NUL account`, `tenant NUL statement-PLACE`, `tenant NUL users-DAY` and `tenant NUL day-number`; the partition's own records
-are `NUL partition`, `NUL shared` and `NUL evidence-DAY`. A day's record holds minutes, a statement's one version, the newest of its month.
-An account holds what people decided and what has been announced, with `stamp`: everything up to this journal offset has been evaluated. The
-shared record holds what people decided about all tenants.
+Keys are `tenant NUL account`, `tenant NUL statement-PLACE`, `tenant NUL support-REQUEST`, `tenant NUL users-DAY` and `tenant NUL day-number`;
+the partition's own are `NUL partition`, `NUL shared` and `NUL evidence-DAY`. A day's record holds minutes, a statement's one version, the
+newest of its month, a ticket's what is known of one support request. An account holds what people decided and what has been announced, with
+`stamp`: everything up to this journal offset has been evaluated. The shared record holds what people decided about all tenants.
 Accounts, statements and the partition's records are made durable before the days that go with them, so that whoever recovers evaluates each
 stamp once, on the same counts.
 """
@@ -19,6 +19,7 @@ from monitor.contract.credits import Account as Credits
 from monitor.contract.period import DAY, MINUTE_MS, Period
 from monitor.contract.readings import Silence
 from monitor.contract.rulings import Ruling, Rulings
+from monitor.contract.support import SupportBreach
 from monitor.counting.day import Day
 from monitor.counting.frame import Row
 from monitor.counting.request import SERVER, UNCLASSIFIED
@@ -32,7 +33,12 @@ STATEMENT = b"statement-"
 USERS = b"users-"
 PARTITION = b"\0partition"
 SHARED = b"\0shared"
+SUPPORT = b"support-"
 EVIDENCE = b"\0evidence-"
+
+
+NEVER = 1 << 60
+"""Epoch milliseconds that do not come."""
 
 
 class Kept(msgspec.Struct, array_like=True, frozen=True):
@@ -92,6 +98,22 @@ class Account(msgspec.Struct, array_like=True):
     noticed: str = ""
 
 
+class Ticket(msgspec.Struct, array_like=True):
+    """A support request of a tenant: what people said of it (`kept`) and what was announced (`told`, the newest by what it is about).
+
+    `stamp`: it is complete up to this journal offset. `looked_ms`: as of when it was last announced (epoch milliseconds). `settled_ms`: when
+    something was last heard of it; 0 while its clocks run, so that nobody has to fold it to know. `left_out`: how much was not kept.
+    """
+
+    stamp: int = -1
+    looked_ms: int = 0
+    settled_ms: int = 0
+    left_out: int = 0
+    kept: list[Kept] = []
+    told: dict[str, SupportBreach] = {}
+    announcements: list[Announcement] = []
+
+
 class Shared(msgspec.Struct, array_like=True):
     """What people decided about all tenants, or about many: by kind, in the order of the log. `taken_ms`: as in `Account`."""
 
@@ -131,6 +153,7 @@ encode = msgspec.msgpack.Encoder().encode
 decode_account = msgspec.msgpack.Decoder(Account).decode
 decode_partition = msgspec.msgpack.Decoder(PartitionRecord).decode
 decode_shared = msgspec.msgpack.Decoder(Shared).decode
+decode_ticket = msgspec.msgpack.Decoder(Ticket).decode
 decode_evidence = msgspec.msgpack.Decoder(Evidence).decode
 
 
@@ -147,6 +170,17 @@ def statement_key(tenant: str, sequence: int) -> bytes:
 def users_key(tenant: str, number: int) -> bytes:
     """The key of the users of a tenant's UTC day."""
     return b"%b\0%b%d" % (tenant.encode(), USERS, number)
+
+
+def ticket_key(tenant: str, request: str) -> bytes:
+    """The key of a tenant's support request."""
+    return b"%b\0%b%b" % (tenant.encode(), SUPPORT, request.encode())
+
+
+def ticket_name(key: bytes) -> tuple[str, str]:
+    """The tenant and the request of a ticket's key."""
+    tenant, _, what = key.decode().partition("\0")
+    return tenant, what.removeprefix(SUPPORT.decode())
 
 
 def evidence_key(number: int) -> bytes:

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from monitor.contract.support import SEVERITIES, SUPPORT_BREACHES
 from monitor.contract.terms import label
 from monitor.counting.request import CLIENT, EXTERNAL, SERVER, SUCCESS, UNCLASSIFIED
 from monitor.engine.engine import Engine
@@ -20,9 +21,21 @@ from monitor.engine.verdict import AT_RISK, BREACHED
 from monitor.engine.vitals import Vitals, frame_outcomes
 from monitor.outlets.families import FAMILIES
 
-ANNOUNCED = ("at_risk", "breached", "cleared", "final", "amended", "notice_due", "statement", "credit")
+ANNOUNCED = (
+    "at_risk",
+    "breached",
+    "cleared",
+    "final",
+    "amended",
+    "notice_due",
+    "statement",
+    "credit",
+    *SUPPORT_BREACHES,
+)
 """Kinds of announcements."""
 CLASSES = {"good": (SUCCESS, CLIENT), "bad": (SERVER,), "excluded": (EXTERNAL,), "unclassified": (UNCLASSIFIED,)}
+SHOWN = 50
+"""Support requests of a tenant with series of their own: the first in its queue."""
 TENANT_FAMILIES = [family for family in FAMILIES if "tenant" in family.labels]
 
 
@@ -134,7 +147,28 @@ def _escaped(text: str) -> str:
 Series = tuple[str, tuple[tuple[str, str], ...], float]
 
 
+def _support_series(engine: Engine, tenant: str) -> Iterator[Series]:
+    desk = engine.desk
+    running = desk.running(tenant)
+    for severity in SEVERITIES if running else ():
+        mine = [held for held in running if held.severity == severity]
+        if mine:
+            where = (("severity", severity),)
+            yield "sla_support_open_requests", where, len(mine)
+            yield "sla_support_overdue_requests", where, sum(held.overdue(desk.now_ms) for held in mine)
+    for held in running[:SHOWN]:
+        for clock in held.clocks:
+            whose = (("request", held.name), ("severity", str(held.severity)), ("clock", clock.kind))
+            yield "sla_support_warning_timestamp_seconds", whose, clock.stretches[-1].warning / 1000
+            yield "sla_support_due_timestamp_seconds", whose, clock.due / 1000
+    if running:
+        opens, closes = desk.terms(tenant, desk.now_ms).hours.span(desk.now_ms)
+        yield "sla_support_desk_opens_timestamp_seconds", (), opens / 1000
+        yield "sla_support_desk_closes_timestamp_seconds", (), closes / 1000
+
+
 def _series(engine: Engine, tenant: Tenant) -> Iterator[Series]:
+    yield from _support_series(engine, tenant.name)
     if tenant.month is None:
         return
     for portal, row in tenant.month.came.items():

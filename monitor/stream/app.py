@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 import time
 import traceback
@@ -20,6 +21,7 @@ from typing import Any, Protocol
 import faust
 from faust.types import TP
 
+from monitor.contract.support import headquarters
 from monitor.counting import frame as frames
 from monitor.counting.chunk import Chunk, Reader, Refused
 from monitor.counting.frame import Decision
@@ -39,6 +41,8 @@ from monitor.stream.transport import READ_MARK, FencedError, Transport, deliver_
 
 CELLS_A_CHUNK = 40_000
 """Distinct cells at which a chunk is flushed early: it bounds a frame's size."""
+DECIDED_A_CHUNK = 4 << 20
+"""Bytes of people's decisions at which it is, too."""
 BACKLOG_RECORDS = 100_000
 REJECTIONS_WAITING = 10_000
 """Refused records on their way at which counting waits."""
@@ -68,6 +72,9 @@ class Outlets(Protocol):
 
     def announcement(self, made: Announcement) -> Record:
         """What the engine announces."""
+
+    def support_status(self, record: Mapping[str, Any]) -> Record:
+        """A support request's status."""
 
     def topic(self, kind: str) -> str:
         """The topic, without the prefix, that announcements of a kind go to."""
@@ -138,6 +145,8 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         self.read_decision = read_decision
         self.journal_name = settings.topic("journal")
         self.status_name = settings.topic("status")
+        self.support_name = settings.topic("support-status")
+        self.support = headquarters(settings)
         self.journal_partitions = partitions[self.journal_name]
         self.readers = {
             topic: Reader(table, Hashes(settings.users_secret) if settings.users_secret else None)
@@ -225,7 +234,12 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
             horizon = int(metadata) if metadata else -1
             records = self.ledger.data.records(tp.partition)
             self.engines[tp.partition] = Engine(
-                records, offset=offset, horizon=horizon, place=(tp.topic, tp.partition), policy=self.policy
+                records,
+                offset=offset,
+                horizon=horizon,
+                place=(tp.topic, tp.partition),
+                policy=self.policy,
+                support=self.support,
             )
             self.committed_horizon[tp.partition] = horizon
         self.room.set()
@@ -290,7 +304,8 @@ async def tally(app: App, stream: Any) -> None:
         app.vitals.source_lag[message.topic, message.partition] = max(0, highwater - source.chunk.upto)
         if source.chunk.upto >= highwater:
             source.caught_up = app.now_ms()
-        if len(source.chunk.counts) > CELLS_A_CHUNK:
+        decided = sum(len(decision.value) for decision in source.chunk.decisions)
+        if len(source.chunk.counts) > CELLS_A_CHUNK or decided > DECIDED_A_CHUNK:
             app.room.clear()
             app.wake.set()
             await app.room.wait()
@@ -495,7 +510,7 @@ async def _outdated(app: App, partition: int, one: Checkpoint, mark: bytes) -> l
 
 
 async def announce(app: App, *, everything: bool = False) -> None:
-    """Send the statuses of tenants that have changed, a batch for each partition; a turn of them, or `everything`."""
+    """Send the statuses of tenants and support requests that have changed, a batch for each partition; a turn of them, or `everything`."""
     async with app.checkpoint_lock:
         turn = max(1, STATUSES_A_TURN // (10 if app.backlog else 1) // max(1, len(app.engines)))
         sent: list[Awaitable[Any]] = []
@@ -504,6 +519,10 @@ async def announce(app: App, *, everything: bool = False) -> None:
             records = [app.outlets.status(record) for _, record in engine.statuses(most)]
             while records:
                 records = await _send_batch(app, app.status_name, partition, records, sent)
+            most = sys.maxsize if everything else turn
+            records = [app.outlets.support_status(record) for record in engine.support_statuses(most)]
+            while records:
+                records = await _send_batch(app, app.support_name, partition, records, sent)
         if everything:
             await durable(sent)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,6 @@ from aiokafka.errors import KafkaConnectionError
 
 from monitor.engine import state
 from monitor.settings import Settings
-from monitor.stream.store import STAMP
 from monitor.stream.topics import MissingTopics, Unreachable, changelog, place
 
 FETCH_BYTES = 8 << 20
@@ -67,7 +67,6 @@ async def reader(settings: Settings, name: str, tenant: str | None = None) -> As
 @asynccontextmanager
 async def _reader(settings: Settings, topic: str, tenant: str | None) -> AsyncIterator[Reader]:
     consumer = AIOKafkaConsumer(
-        topic,
         bootstrap_servers=settings.kafka_bootstrap,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -81,9 +80,13 @@ async def _reader(settings: Settings, topic: str, tenant: str | None) -> AsyncIt
             f"no Kafka at {settings.kafka_bootstrap}: `monitor local up` starts one, MONITOR_KAFKA_BOOTSTRAP names another"
         ) from None
     try:
-        partitions = sorted(consumer.assignment())
-        if not partitions:
+        # Subscribing to a topic that is not there would wait for it.
+        if topic not in await consumer.topics():
             raise MissingTopics(f"{topic}: not on {settings.kafka_bootstrap}; `monitor topics apply` makes it")
+        consumer.subscribe([topic])
+        while not consumer.assignment():  # noqa: ASYNC110 - aiokafka tells nobody
+            await asyncio.sleep(0.01)
+        partitions = sorted(consumer.assignment())
         if tenant is not None:
             partitions = [partitions[place(tenant, len(partitions))]]
             consumer.unsubscribe()
@@ -128,6 +131,8 @@ async def table(settings: Settings, tenant: str) -> tuple[dict[bytes, bytes], in
 
     It is as old as the last checkpoint. The rules of keys and stamps are those of `stream.store`. Raises Unreachable, MissingTopics.
     """
+    from monitor.stream.store import STAMP  # it brings Faust, which takes a while
+
     mine = (tenant.encode() + b"\0", b"\0")
     found: dict[bytes, dict[bytes, tuple[int, bytes]]] = {}
     async with _reader(settings, changelog(settings), tenant) as source:

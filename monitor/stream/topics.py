@@ -17,7 +17,7 @@ from monitor.settings import Settings
 
 DAY_MS = 86_400_000
 LARGE = str(16 << 20)
-DECISIONS = {name: name for name in ("contracts", "exclusions", "decisions", "claims")}
+DECISIONS = {name: name for name in ("contracts", "exclusions", "decisions", "claims", "support-requests")}
 """Topics of people's decisions, and the kind that each carries."""
 
 
@@ -75,10 +75,13 @@ def wanted(settings: Settings) -> list[Topic]:
         ("exclusions", kept, "what does not count: declared, corrected, approved, revoked"),
         ("decisions", kept, "what people ruled where counts cannot tell"),
         ("claims", kept, "claims for credits, and decisions about them"),
+        ("support-requests", kept, "what happened to support requests"),
         ("status", compacted, "each tenant's month so far"),
         ("breaches", {**deleted, "retention.ms": str(400 * DAY_MS)}, "verdicts and notices"),
         ("statements", {**compacted, "max.message.bytes": LARGE}, "each month's statements, every version"),
         ("credits", kept, "what is owed, claimed and applied"),
+        ("support-status", compacted, "where each support request stands"),
+        ("support-breaches", {**deleted, "retention.ms": str(400 * DAY_MS)}, "due times that come near or have passed"),
     ]
     topics += [Topic(settings.topic(name), n, config, purpose) for name, config, purpose in ours]
     topics.append(Topic(changelog(settings), n, {**compacted, "max.message.bytes": LARGE}, "the workers' table"))
@@ -180,7 +183,8 @@ async def partitions(settings: Settings) -> dict[str, int]:
             )
         found = {name: there[name] for name in names}
     journal = found[settings.topic("journal")]
-    alike = [*(settings.topic(name) for name in ("status", "breaches", "statements", "credits")), changelog(settings)]
+    ours = ("status", "breaches", "statements", "credits", "support-status", "support-breaches")
+    alike = [*map(settings.topic, ours), changelog(settings)]
     unlike = [f"{name} has {found[name]}" for name in alike if found[name] != journal]
     if unlike:
         raise MissingTopics(f"expected as many partitions as the journal's {journal}: {', '.join(unlike)}")

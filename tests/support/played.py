@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from monitor.local.processes import free_port
 from monitor.settings import Settings
@@ -62,9 +63,16 @@ class Played:
             "MONITOR_DATA_DIR": str(folder / "data"),
         }
         self.producer = Producer({"bootstrap.servers": kafka})
+        self.newest = 0
+        """The newest instant of a request, epoch milliseconds."""
         self.worker: subprocess.Popen[bytes] | None = None
         self.log = folder / "worker.log"
         asyncio.run(topics.apply(self.settings))
+        # What is played is older than a broker keeps requests.
+        kept = ConfigResource(ConfigResource.Type.TOPIC, self.settings.topic("auth-requests"))
+        kept.add_incremental_config(ConfigEntry("retention.ms", "-1", incremental_operation=AlterConfigOpType.SET))
+        admin = AdminClient({"bootstrap.servers": kafka})
+        admin.incremental_alter_configs([kept])[kept].result(20)
 
     def start(self) -> None:
         """Start the worker."""
@@ -93,19 +101,23 @@ class Played:
         """A contract as the system of sales hands it over."""
         self.produce("contracts", fields["tenant"], json.dumps(fields).encode(), at)
 
-    def requests(self, tenant: str, at: str, good: int, bad: int = 0, **fields: Any) -> None:
+    def requests(self, tenant: str, at: str | int, good: int, bad: int = 0, **fields: Any) -> None:
         """Requests of one instant; the instant is the time for the worker."""
+        at_ms = at if isinstance(at, int) else ms(at)
+        self.newest = max(self.newest, at_ms)
         common = {"tenant": tenant, "portal": "login", "time": at}
         for n in range(good + bad):
             what = {"outcome": "success"} if n < good else {"outcome": "failure", "fault": "server"} | fields
             self.producer.produce(
-                self.settings.topic("auth-requests"), json.dumps(common | what).encode(), timestamp=ms(at)
+                self.settings.topic("auth-requests"), json.dumps(common | what).encode(), timestamp=at_ms
             )
             self.producer.poll(0)
         assert self.producer.flush(20) == 0
 
     def run(self, *words: str) -> Said:
-        """Run a command to its end."""
+        """Run a command to its end; the time goes on to its `--at`."""
+        if "--at" in words:
+            self.newest = max(self.newest, ms(words[words.index("--at") + 1]))
         done = subprocess.run(
             [sys.executable, "-c", RUN, *words],
             env=self.environment,
@@ -118,13 +130,14 @@ class Played:
         )
         return Said(done.returncode, done.stdout, done.stderr)
 
-    def until(self, what: str, reached: Callable[[], bool], seconds: float = 40.0) -> None:
-        """Wait until it is so."""
+    def until(self, what: str, reached: Callable[[], bool], seconds: float = 90.0) -> None:
+        """Wait until it is so, while a minute after the other passes: what a decision does, it does once the time has moved on."""
         deadline = time.monotonic() + seconds
         while not reached():
             assert self.worker is None or self.worker.poll() is None, self.log.read_text()[-3000:]
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{self.log.read_text()[-2000:]}"
-            time.sleep(0.2)
+            self.requests("tick", self.newest + 60_000, 1)
+            time.sleep(0.3)
 
     def close(self) -> None:
         """End what runs."""

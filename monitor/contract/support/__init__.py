@@ -6,6 +6,7 @@ instants are UTC epoch milliseconds. Who reads topics, keeps the events and anno
 """
 
 from monitor.contract.support.clocks import (
+    SUPPORT_BREACHES,
     Clock,
     SupportBreach,
     announcements,
@@ -34,6 +35,7 @@ from monitor.contract.support.terms import (
     Severity,
     SupportTerms,
     UpdateRule,
+    headquarters,
     support_terms,
 )
 
@@ -42,6 +44,7 @@ __all__ = [
     "EVENT_TYPES",
     "SEVERITIES",
     "STANDARD_SUPPORT",
+    "SUPPORT_BREACHES",
     "Clock",
     "Event",
     "OpeningHours",
@@ -59,6 +62,7 @@ __all__ = [
     "event_of",
     "events_between",
     "fold",
+    "headquarters",
     "known_at",
     "out_of_turn",
     "p1_request",
