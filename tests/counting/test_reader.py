@@ -124,7 +124,7 @@ def test_batches_count_as_their_records_do_one_by_one(several: list[list[bytes |
 
 
 FIELDS = {
-    "time": ['"2026-11-23T10:00:07.123Z"', '"2026-11-23T09:59:59.999Z"', '"2026-11-23T10:05:31.000Z"', '"2026-11-23T10:00:60.000Z"', '""', '"now"'],
+    "time": ['"2026-11-23T10:00:07.123Z"', '"2026-11-23T09:59:59.999Z"', '"2026-11-23T10:05:31.000Z"', '"2026-11-23T10:00:60.000Z"', '""'],
     "tenant": ['"ant"', '"bee-2"', '"Ant"'],
     "portal": ['"login"', '"self service"'],
     "outcome": ['"success"', '"failure"', '"maybe"'],
