@@ -47,6 +47,7 @@ from monitor.engine.users import OPEN_MINUTES, UserDay
 from monitor.engine.verdict import CLEARED, NONE, Policy, Verdict, announcement_id, decide
 from monitor.engine.verdict import Evidence as Seen
 from monitor.forecast import Fleet, Forecast, History, MonthSoFar, forecast
+from monitor.forecast.silence import LOOKBACK
 
 TICK_MS = 10_000
 """The engine evaluates when its clock passes a multiple of this."""
@@ -63,8 +64,8 @@ CAUGHT_UP_MS = 30_000
 """Verdicts wait while the sources are read this far behind the clock."""
 PROMISED = ("in_term", "unknown")
 """Where a tenant stands to its contract when somebody may be owed something."""
-KEPT_DAYS = 120
-"""Days of minutes kept in the table."""
+KEPT_DAYS = 190
+"""Days of minutes kept in the table: a month, four months in which it may be amended, and the weeks before that tell its silences."""
 SHEETS_A_TICK = 50
 """Months recounted for statements and notices at each tick, so that a month's end does not hold up everything else."""
 DECODED_DAYS = 4
@@ -476,7 +477,8 @@ class Engine:
         for tenant in due:
             if self.stamp <= tenant.account.stamp or tenant.period is None:
                 continue
-            oldest = self.clock_ms // MINUTE_MS // DAY - KEPT_DAYS
+            # Of a month looked at again the weeks before it must be kept too: they tell its silences.
+            oldest = self.clock_ms // MINUTE_MS // DAY - KEPT_DAYS + LOOKBACK
             look = Look(tenant, self.clock_ms, self.stamp, oldest, self.facts, self.listened, self.table)
             tenant.due_ms = look.take()
             self._records |= look.records
@@ -600,7 +602,12 @@ class Engine:
                 month = self._month(tenant)
                 period = month.period
                 at = max(period.start, min(upto, period.end))
-                months.append(MonthSoFar(tenant.name, period.start, period.end, at, *_good_bad(month)))
+                # A forecast knows no portals: a window for some of them would take all of the tenant's demand away.
+                windows = (w for w in tenant.left_out.windows if w.portals is None and w.end > at)
+                ahead = tuple((window.start, window.end) for window in windows)
+                months.append(
+                    MonthSoFar(tenant.name, period.start, period.end, at, *_good_bad(month), maintenance=ahead)
+                )
             made = forecast(months, [t.history for t in group if t.history is not None], self.fleet, thresholds)
             for tenant, one in zip(group, made, strict=True):
                 tenant.forecast = one
