@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from monitor.contract.statement import Statement, recounted
+from monitor.contract.statement import Statement, canonical, recounted
 from monitor.counting import frame as frames
 from monitor.counting.frame import Decision, Frame, Tally
 from monitor.engine import state
@@ -48,7 +48,7 @@ class Log:
         self.upto[name] += read
         made = Frame(
             topic=name, partition=0, partitions=1, start=start, upto=start + read, at_ms=moment * MINUTE_MS,
-            complete_ms=moment * MINUTE_MS, tallies=tallies, decisions=decisions,
+            complete_ms=moment * MINUTE_MS, packed=frames.pack(tallies), decisions=decisions,
         )  # fmt: skip
         self.records.append(frames.encode(made))
 
@@ -120,10 +120,12 @@ def test_another_count_in_one_record_is_named(log: Log, said: tuple[Engine, list
     engine, statements = said
     for offset in range(len(log.records) - 1, 0, -1):
         frame = frames.decode(log.records[offset])
-        if minute("2026-02-15T00:00") > frame.at_ms // MINUTE_MS and "acme" in frame.tallies:
+        if minute("2026-02-15T00:00") > frame.at_ms // MINUTE_MS and "acme" in frame.tallies():
             break
-    [(at, row)] = frame.tallies["acme"]["login"].minutes.items()
-    frame.tallies["acme"]["login"].minutes[at] = [row[0] + 1, *row[1:]]
+    tallies = frame.tallies()
+    [(at, row)] = tallies["acme"]["login"].minutes.items()
+    tallies["acme"]["login"].minutes[at] = [row[0] + 1, *row[1:]]
+    frame.packed = frames.pack(tallies)
     *same, provisional, final = recount(log, engine, statements, 0, {offset: frames.encode(frame)})
     assert same == [None] * (len(statements) - 2)
     for found in (provisional, final):
@@ -137,3 +139,30 @@ def test_silences_are_found_again_only_where_the_weeks_before_are_known(said: tu
     assert reach(statements[-1], {}, later) is None
     first = minute("2026-01-10T00:00") // 1440
     assert reach(statements[-1], {first: Evidence({}, (40, 50))}, engine.clock_ms) == 40
+
+
+def test_requests_from_beyond_the_stated_evidence_are_named(log: Log, said: tuple[Engine, list[Statement]]) -> None:
+    engine, statements = said
+    document = json.loads(statements[-1].data)
+    document["evidence"]["sources"][0]["upto"] -= 60 * 24 * 10
+    narrowed = [*statements[:-1], Statement.of(canonical(document))]
+    *same, found = recount(log, engine, narrowed, 0)
+    assert same == [None] * (len(statements) - 1)
+    assert found.path.startswith("$.evidence")
+
+
+def test_the_counts_of_one_tenant_are_read_alone_and_a_record_that_is_no_frame_is_refused(log: Log) -> None:
+    whole = [frames.decode(data) for data in log.records[:200]]
+    alone = [frames.decode_of(data, "bee") for data in log.records[:200]]
+    for frame, mine in zip(whole, alone, strict=True):
+        assert mine.tallies() == {name: found for name, found in frame.tallies().items() if name == "bee"}
+        assert (mine.start, mine.upto, mine.at_ms, mine.decisions) == (frame.start, frame.upto, frame.at_ms, [])
+    assert any(frame.tallies() for frame in alone)
+    for data in (b"x", frames.encode(replace_version(whole[0]))):
+        with pytest.raises(ValueError, match="expected a frame of version 1"):
+            frames.decode_of(data, "bee")
+
+
+def replace_version(frame: Frame) -> Frame:
+    frame.version = 9
+    return frame
