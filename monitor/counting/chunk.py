@@ -179,7 +179,7 @@ class Reader:
                     try:
                         requests.append(rq.read(records[here]))
                     except Rejected as error:
-                        refused.append(Refused(places[here], error))
+                        refused.append(Refused(places[here], error.alone()))
                     else:
                         mine.append(places[here])
             said += map(_said, requests)
@@ -279,7 +279,7 @@ class Reader:
                 rq.check_names(r.tenant, r.portal, r.code)
                 minute = rq.minute(r.time, now_ms)
             except Rejected as error:
-                refused.append(Refused(place, error))
+                refused.append(Refused(place, error.alone()))
             else:
                 where = _where(r.tenant, r.portal, r.outcome, r.fault, r.code, self.codes)
                 counts.add(minute, where)

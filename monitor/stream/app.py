@@ -327,7 +327,7 @@ async def _count(app: App, source: SourcePartition, found: Block) -> None:
                     if value is not None:
                         decisions.append(app.read_decision(source.kind, offset, value, app.now_ms()))
                 except Rejected as error:
-                    refused.append((offset, value, error))
+                    refused.append((offset, value, error.alone()))
             continue
         requests = records
         places: Sequence[int] = range(len(records))
@@ -356,7 +356,7 @@ def _adapt(
     places: list[int] = []
     for place, made in enumerate(adapter.requests(values)):
         if isinstance(made, Rejected):
-            refused.append(Refused(place, made))
+            refused.append(Refused(place, made.alone()))
         elif made is not None:
             native.append(made)
             places.append(place)

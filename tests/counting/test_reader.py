@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 
@@ -220,6 +222,27 @@ def test_a_form_with_long_constants_is_looked_for_in_short_records_too() -> None
     refused = reader.count(Records.of([short, b"{}"]), NOW, counts)
     assert [place for place, _ in refused] == [0, 1]
     assert cells(counts).total() == 1
+
+
+def test_a_refused_record_does_not_keep_its_batch_in_memory() -> None:
+    class Watched(Records):
+        __slots__ = ("__weakref__",)
+
+    batch = Watched(
+        *(
+            getattr(Records.of([b'{"x":1}', b"{", b'{"tenant":"A b"}']), name)
+            for name in ("buffer", "starts", "lengths")
+        )
+    )
+    seen = weakref.ref(batch)
+    gc.disable()
+    try:
+        refused = Reader({}).count(batch, NOW, Counts())
+        del batch
+        assert seen() is None
+    finally:
+        gc.enable()
+    assert len(refused) == 3
 
 
 def test_what_was_learned_of_a_minute_does_not_let_a_later_clock_refuse_it_or_an_earlier_one_accept_it() -> None:
