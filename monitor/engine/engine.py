@@ -68,7 +68,8 @@ DECODED_DAYS = 4
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What must be made durable, in this order: `accounts`; `days` and `announcements`; the commit of (`offset`, `horizon`).
+    """What must be made durable, in this order: `accounts`, one after the other; `days` and `announcements`; the commit of (`offset`,
+    `horizon`).
 
     `removed` are keys of the table that hold nothing any more.
     """
@@ -121,7 +122,8 @@ class Engine:
         self.shared_rulings: list[Ruling] = []
         self.fleet = NO_FLEET
         self.seen = Met()
-        self._tick = -1
+        self._unseen = True
+        """Whether no tenant has been looked at since the engine was made."""
         self._fleet_minute = -1
         self._outbox: list[Announcement] = []
         self._removed: list[bytes] = []
@@ -146,7 +148,6 @@ class Engine:
                 continue
             if key == state.SHARED:
                 self.shared = state.decode_shared(self.table[key])
-                self._read_shared()
                 continue
             if key.startswith(state.EVIDENCE):
                 self.evidence[int(key[len(state.EVIDENCE) :])] = state.decode_evidence(self.table[key])
@@ -155,15 +156,19 @@ class Engine:
             tenant = self._tenant(name.decode())
             if what == state.ACCOUNT:
                 tenant.account = state.decode_account(self.table[key])
-                self._read_decisions(tenant)
                 self._outbox += [a for a in tenant.account.announcements if a.stamp > self.horizon]
             elif not what.startswith(state.STATEMENT):
                 tenant.numbers.add(int(what))
                 tenant.unfed.add(int(what))
         # Within a tenant they stay in the order in which they were decided.
         self._outbox.sort(key=lambda a: (a.stamp, a.tenant))
+        # What was taken up after the clock that is durable is taken up again.
+        self.shared.taken_ms = min(self.shared.taken_ms, self.clock_ms)
+        self._read_shared()
         self._windows = self._approved(self.shared.taken_ms)
         for tenant in self.tenants.values():
+            tenant.account.taken_ms = min(tenant.account.taken_ms, self.clock_ms)
+            self._read_decisions(tenant)
             tenant.left_out = LeftOut(self._windows_of(tenant))
 
     def _tenant(self, name: str) -> Tenant:
@@ -201,7 +206,7 @@ class Engine:
         if sealed.frame is None:
             return
         # Later than all that was said so far, and not before the worker that read it had checked it.
-        recorded = max(self.clock_ms + 1, sealed.frame.at_ms)
+        recorded = max(self.partition.decided_ms + 1, sealed.frame.at_ms)
         for decision in sealed.frame.decisions:
             self._decide(stamp, decision, Kept(recorded, sealed.frame.partition, decision.offset, decision.value))
         numbers: set[int] = set()
@@ -237,11 +242,12 @@ class Engine:
                 month.add(name, base + minute, row)
         for code, minutes in part.codes.items():
             day.add_codes(name, code, minutes)
-        if tenant.account.issued and month is not None and base + min(part.minutes) < month.period.start:
-            self._came_late(tenant, {base + minute for minute in part.minutes})
+        first = base + min(part.minutes)
+        if tenant.account.issued and first < tenant.settled_until:
+            self._came_late(tenant, {first, base + max(part.minutes)})
 
     def _came_late(self, tenant: Tenant, minutes: Iterable[int]) -> None:
-        """Settled months that these minutes are in are looked at again, in a while."""
+        """Settled months that these minutes of a day are in, its first and last, are looked at again, in a while."""
         settled = {item.month for item in tenant.account.issued if item.kind in SETTLED}
         for name in {tenant.agreements.month_at(minute).period.name for minute in minutes} & settled:
             at = tenant.account.reopened.setdefault(name, self.clock_ms + LATE_MS)
@@ -337,24 +343,27 @@ class Engine:
         if clock is not None:
             self.clock_ms = max(self.clock_ms, clock)
         tick = self.clock_ms // TICK_MS
-        if clock is None or tick <= self._tick or self.stamp <= self.horizon:
+        new = tick > self.partition.decided_ms // TICK_MS
+        if clock is None or not (new or self._unseen) or self.stamp <= self.horizon:
             return
         if complete is not None and self.clock_ms - complete <= CAUGHT_UP_MS:
-            first, self._tick = self._tick < 0, tick
-            self._evaluate(tick, everyone=first)
+            self._unseen = False
+            if new:
+                self.partition.decided_ms = self.clock_ms
+            self._evaluate(tick, decide=new)
 
-    def _evaluate(self, tick: int, *, everyone: bool) -> None:
+    def _evaluate(self, tick: int, *, decide: bool) -> None:
+        """Bring what is known of tenants up to date; and decide, if it is time to."""
         minute = self.clock_ms // MINUTE_MS
         upto = minute + 1  # the present minute counts as far as it has come
-        concerned = self._take_up()
+        concerned = self._take_up() if decide else set()
         troubled = {name for name, tenant in self.tenants.items() if self._in_trouble(tenant)}
         if len(troubled) > MOST_AT_EACH_TICK:
             troubled.clear()
         due = [
             tenant
             for tenant in self.tenants.values()
-            if everyone
-            or tenant.forecast is None
+            if tenant.forecast is None
             or tenant.name in troubled
             or tenant.name in concerned
             or tick - tenant.looked_at_tick >= TICKS_A_MINUTE
@@ -378,11 +387,13 @@ class Engine:
             new = tenant.forecast is None
             tenant.forecast_at_minute = minute - (_hash(tenant) // TICKS_A_MINUTE % FORECAST_EVERY if new else 0)
         self._project(forecast_due, upto)
+        for tenant in due:
+            tenant.touch()
+        if not decide:
+            return
         for tenant in forecast_due:
             self._judge(tenant)
         self._settle()
-        for tenant in due:
-            tenant.touch()
 
     def _rolling(self, tenant: Tenant, upto: int) -> dict[str, Row]:
         """The rolling windows, what is excluded left out."""
@@ -407,7 +418,7 @@ class Engine:
             if self.stamp <= tenant.account.stamp or tenant.period is None:
                 continue
             oldest = self.clock_ms // MINUTE_MS // DAY - KEPT_DAYS
-            look = Look(tenant, self.clock_ms, self.stamp, oldest, self.facts, self.table)
+            look = Look(tenant, self.clock_ms, self.complete_ms, self.stamp, oldest, self.facts, self.table)
             tenant.due_ms = look.take()
             self._records |= look.records
             self._removed += look.removed
@@ -657,24 +668,25 @@ class Engine:
 
     def checkpoint(self) -> Checkpoint:
         """What must be durable for everything taken in so far to be; follow the order of rule 5, then call `checkpointed`."""
-        accounts: dict[bytes, bytes] = {}
+        # In the order in which they become durable: an account after its statements, what concerns all after the accounts that took it up, and
+        # the clock last, so that whatever is missing is done again at the same time.
+        accounts, self._records = self._records, {}
         days: dict[bytes, bytes] = {}
-        for name in self._touched:
+        for name in sorted(self._touched):
             tenant = self.tenants[name]
-            tenant.account.stamp = self.stamp
+            # What was written before a crash may be ahead of what has been read again.
+            tenant.account.stamp = max(tenant.account.stamp, self.stamp)
             accounts[state.account_key(name)] = state.encode(tenant.account)
             for number in tenant.dirty:
                 days[state.day_key(name, number)] = tenant.days[number].encode()
             tenant.dirty.clear()
-        accounts |= self._records
-        self.partition.clock_ms = self.clock_ms
-        accounts[state.PARTITION] = state.encode(self.partition)
         if self._shared_touched:
-            self.shared.stamp = self.stamp
+            self.shared.stamp = max(self.shared.stamp, self.stamp)
             accounts[state.SHARED] = state.encode(self.shared)
         self._forget_evidence()
         accounts |= {state.evidence_key(n): state.encode(self.evidence[n]) for n in self._evidence_touched}
-        self._records = {}
+        self.partition.clock_ms = self.clock_ms
+        accounts[state.PARTITION] = state.encode(self.partition)
         self._shared_touched = False
         self._evidence_touched.clear()
         self._touched.clear()

@@ -30,6 +30,8 @@ STATEMENT = b"statement-"
 PARTITION = b"\0partition"
 SHARED = b"\0shared"
 EVIDENCE = b"\0evidence-"
+NEVER = 1 << 60
+"""A time, in minutes or milliseconds, that does not come."""
 
 
 class Kept(msgspec.Struct, array_like=True, frozen=True):
@@ -116,11 +118,14 @@ class Unmeasured(msgspec.Struct, array_like=True, frozen=True):
 
 
 class PartitionRecord(msgspec.Struct, array_like=True):
-    """What concerns every tenant of a journal partition. `clock_ms`: the log's clock at `stamp`, epoch milliseconds."""
+    """What concerns every tenant of a journal partition. `stamp`: of the last gap; `clock_ms`: the log's clock; `decided_ms`: what it was when
+    verdicts and statements were last decided (both epoch milliseconds).
+    """
 
     stamp: int = -1
     clock_ms: int = 0
     unmeasured: list[Unmeasured] = []
+    decided_ms: int = -1
 
 
 encode = msgspec.msgpack.Encoder().encode
@@ -174,6 +179,7 @@ class Tenant:
         "numbers",
         "period",
         "rulings",
+        "settled_until",
         "standing",
         "unfed",
         "version",
@@ -198,6 +204,8 @@ class Tenant:
         """When the newest decision that has not been taken up was recorded; None when all have been."""
         self.due_ms = 0
         """When something may fall due next, epoch milliseconds."""
+        self.settled_until = NEVER
+        """Requests of UTC epoch minutes before this one may come late for a settled month; `NEVER` before the first look."""
         self.numbers: set[int] = set()
         """The days that hold requests."""
         self.days: dict[int, Day] = {}
