@@ -45,9 +45,20 @@ FORMAT = 1
 """Of the document. A change that a reader must know of counts it up."""
 Kind = Literal["interim", "provisional", "final", "amendment"]
 _OF_THE_ISSUE = frozenset(
-    {"kind", "number", "sequence", "previous", "supersedes", "changed", "as_of", "evidence", "final_from"}
+    {
+        "kind",
+        "number",
+        "sequence",
+        "previous",
+        "supersedes",
+        "changed",
+        "as_of",
+        "evidence",
+        "final_from",
+        "outside_term",
+    }
 )
-"""What differs between two statements that say the same."""
+"""What differs between two statements that say the same: requests outside the term go on after the final statement of a short month."""
 _HEADLINE = ("verdict", "band", "days", "affected", "readings", "counts")
 
 
