@@ -34,6 +34,7 @@ the readings put the month in different bands; the one by requests is the contra
 reading   good  bad  availability  band       days
 requests  3100  50   98.412 %      95 % kept  3
 minutes   31    5    86.111 %      none kept  10
+users     310   50   86.111 %      none kept  10
 
 exclusion  state     category     from (UTC)        to                month with it     without it
 m-7        approved  maintenance  2026-03-10 10:00  2026-03-10 10:05  98.412 %, 3 days  96.875 %, 3 days

@@ -57,6 +57,7 @@ class Played:
             "MONITOR_TOPIC_PREFIX": prefix,
             "MONITOR_PARTITIONS": str(partitions),
             "MONITOR_CLOCK": "records",
+            "MONITOR_USERS_SECRET": "played",
             "MONITOR_FLUSH_SECONDS": "0.2",
             "MONITOR_CHECKPOINT_SECONDS": "1",
             "MONITOR_HTTP_PORT": str(free_port()),
@@ -102,14 +103,16 @@ class Played:
         self.produce("contracts", fields["tenant"], json.dumps(fields).encode(), at)
 
     def requests(self, tenant: str, at: str | int, good: int, bad: int = 0, **fields: Any) -> None:
-        """Requests of one instant; the instant is the time for the worker."""
+        """Requests of one instant, by ten users in turn; the instant is the time for the worker."""
         at_ms = at if isinstance(at, int) else ms(at)
         self.newest = max(self.newest, at_ms)
         common = {"tenant": tenant, "portal": "login", "time": at}
         for n in range(good + bad):
             what = {"outcome": "success"} if n < good else {"outcome": "failure", "fault": "server"} | fields
             self.producer.produce(
-                self.settings.topic("auth-requests"), json.dumps(common | what).encode(), timestamp=at_ms
+                self.settings.topic("auth-requests"),
+                json.dumps(common | what | {"user": f"user-{n % 10}"}).encode(),
+                timestamp=at_ms,
             )
             self.producer.poll(0)
         assert self.producer.flush(20) == 0
