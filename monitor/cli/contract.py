@@ -21,7 +21,7 @@ from monitor.contract.terms import terms_record
 from monitor.settings import Settings, load
 
 app = typer.Typer(help="Contracts: who is promised what, and since when.", no_args_is_help=True)
-FIELDS = ("tenant", "terms", "zone", "partner", "tier", "portals", "start", "end", "effective_from")
+FIELDS = ("tenant", "terms", "zone", "partner", "tier", "portals", "start", "end", "effective_from", "support")
 
 
 @app.callback()
@@ -103,7 +103,16 @@ def _file(path: Path) -> dict[str, Any]:
     unknown = sorted(set(found) - set(FIELDS))
     if unknown:
         raise usage(f"--file: {path}: {', '.join(unknown)}: expected only {', '.join(FIELDS)}")
-    return {name: value.isoformat() if isinstance(value, date) else value for name, value in found.items()}
+    return {name: _plain(value) for name, value in found.items()}
+
+
+def _plain(value: Any) -> Any:
+    """TOML's own dates as texts."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, date) else value
 
 
 @app.command("list")

@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 
 from monitor.contract.decisions import Fields
 from monitor.contract.period import Period, day_start, month_after, month_at, month_before, month_named
-from monitor.contract.support.terms import support_terms
+from monitor.contract.support.terms import SupportTerms, support_terms
 from monitor.contract.terms import STANDARD, Terms, terms_of, terms_record
 
 Standing = Literal["in_term", "not_started", "ended", "unknown"]
@@ -77,6 +77,10 @@ class Agreement:
             return "not_started"
         last = self.term_end(extension)
         return "ended" if last and minute >= day_start(last + timedelta(days=1), self.zone) else "in_term"
+
+    def support_terms(self, standard: SupportTerms) -> SupportTerms:
+        """The terms of its package of support, `standard` where it has none or names nothing."""
+        return standard if self.support is None else support_terms(self.support, standard)
 
     def record(self) -> dict[str, Any]:
         """The agreement as the JSON object that `agreement_of` reads."""

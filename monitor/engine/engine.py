@@ -225,7 +225,7 @@ class Engine:
         for decision in sealed.frame.decisions:
             self._decide(stamp, decision, Kept(recorded, sealed.frame.partition, decision.offset, decision.value))
         numbers: set[int] = set()
-        for name, portals in sealed.frame.tallies.items():
+        for name, portals in sealed.frame.tallies().items():
             tenant = self._tenant(name)
             tenant.touch()
             self._touched.add(name)

@@ -36,7 +36,6 @@ from monitor.contract.support import (
     fold,
     queue,
     status,
-    support_terms,
 )
 from monitor.engine import state
 from monitor.engine.state import Announcement, Kept, Tenant, Ticket
@@ -96,8 +95,6 @@ class Desk:
         self._table = table
         self._tenant = tenant
         self._standard = standard
-        self._packages: dict[bytes, SupportTerms] = {}
-        """By their document."""
         self._held: dict[str, dict[str, Held]] = {}
         """Requests by tenant whose clocks run, or of which something was heard lately; the others are in the table only."""
         self._due: list[tuple[int, Name]] = []
@@ -213,13 +210,8 @@ class Desk:
 
     def terms(self, tenant: str, at: int) -> SupportTerms:
         """The terms for a tenant's requests that are opened at an instant (epoch milliseconds)."""
-        package = self._tenant(tenant).agreements.known(self._clock).at(at // MINUTE_MS).support
-        if package is None:
-            return self._standard
-        key = msgspec.json.encode(package)
-        if key not in self._packages:
-            self._packages[key] = support_terms(package, self._standard)
-        return self._packages[key]
+        known = self._tenant(tenant).agreements.known(self._clock)
+        return known.at(at // MINUTE_MS).support_terms(self._standard)
 
     def _following(self, held: Held, now: int, stamp: int) -> int:
         """When something of a request that was just looked at changes next."""

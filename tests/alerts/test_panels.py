@@ -25,6 +25,10 @@ class Target:
     tenant: str
 
 
+def judged(page: str) -> bool:
+    return "sla_breach_probability" in page and "sla_support_due" in page
+
+
 @pytest.fixture(scope="module")
 def worker(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """A real worker in the middle of acme's incident: two days of history of 20 tenants, ten minutes of failures, a refused record."""
@@ -48,10 +52,12 @@ def worker(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tar
             "code": f"E-{n % 2}",
         }
         deployment.produce(json.dumps(doubtful).encode())
+    opened = {"tenant": "acme", "request": "4711", "type": "opened", "time": now * 60_000, "severity": "P1"}
+    deployment.producer.produce(deployment.settings.topic("support-requests"), json.dumps(opened).encode(), "acme")
     deployment.all_produced()
     running = deployment.start()
     try:
-        deployment.until("acme is judged", lambda: "sla_breach_probability" in running.page("metrics"), 90)
+        deployment.until("acme is judged", lambda: judged(running.page("metrics")), 90)
         yield Target(f"127.0.0.1:{running.port}", "acme")
     finally:
         deployment.close()

@@ -223,7 +223,7 @@ def test_a_journal_record_that_is_gone_is_named_by_the_count_that_it_held(march:
 
     def change(message: Any) -> bytes | None:
         if message.topic().endswith(".journal"):
-            minutes = frames.decode(message.value()).tallies.get("acme", {}).get("login", frames.Tally()).minutes
+            minutes = frames.decode(message.value()).tallies().get("acme", {}).get("login", frames.Tally()).minutes
             if failing in minutes:
                 gone.append(message.offset())
                 return None

@@ -21,6 +21,7 @@ from monitor.contract.support.hours import OpeningHours
 from monitor.contract.support.requests import (
     DOCUMENTATION,
     EVENT_TYPES,
+    RUNNING,
     Event,
     Request,
     event_of,
@@ -42,6 +43,7 @@ from monitor.contract.support.terms import (
 __all__ = [
     "DOCUMENTATION",
     "EVENT_TYPES",
+    "RUNNING",
     "SEVERITIES",
     "STANDARD_SUPPORT",
     "SUPPORT_BREACHES",
