@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from monitor.local.processes import free_port
 from monitor.settings import Settings
-from monitor.stream import topics
+from monitor.stream import reading, topics
 
 ROOT = Path(__file__).parents[2]
 RUN = "from monitor.cli import main; main()"
@@ -133,7 +133,16 @@ class Played:
         )
         return Said(done.returncode, done.stdout, done.stderr)
 
-    def until(self, what: str, reached: Callable[[], bool], seconds: float = 90.0) -> None:
+    def status(self, tenant: str) -> dict[str, Any]:
+        """The tenant's status record; empty while there is none."""
+
+        async def read() -> dict[str, Any]:
+            async with reading.reader(self.settings, "status", tenant) as source:
+                return (await reading.statuses(source, {})).get(tenant, {})
+
+        return asyncio.run(read())
+
+    def until(self, what: str, reached: Callable[[], bool], seconds: float = 180.0) -> None:
         """Wait until it is so, while a minute after the other passes: what a decision does, it does once the time has moved on."""
         deadline = time.monotonic() + seconds
         while not reached():
