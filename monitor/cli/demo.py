@@ -308,7 +308,7 @@ async def _webhook(shown: Shown) -> int:
 
     async def take(request: web.Request) -> web.Response:
         told = await request.json()
-        shown.pages += [f"{told['status']} {_name(alert)}" for alert in told["alerts"]]
+        shown.pages += [f"{alert['status']} {_name(alert)}" for alert in told["alerts"]]
         return web.Response()
 
     made = web.Application()

@@ -19,14 +19,15 @@ from monitor.contract.readings import MinuteCounts
 from monitor.contract.statement import Difference, Statement, difference, recounted
 from monitor.contract.statement import verify as chained
 from monitor.counting.request import Rejected
-from monitor.engine import state
+from monitor.engine import decided, state
 from monitor.engine.recount import Recount, reach
 from monitor.engine.state import Account, Kept, Shared
 from monitor.settings import Settings, load
-from monitor.sources.decisions import FOR_ALL, read_decision
+from monitor.sources.decisions import read_decision
 from monitor.stream.reading import Reader, reader, records, statements, table
-from monitor.stream.topics import DECISIONS
 
+KINDS = (decided.CONTRACTS, decided.EXCLUSIONS, decided.RULINGS, decided.CLAIMS)
+"""Of decisions that statements and credits rest on."""
 BEFORE = 10_000
 """Journal records read before the first that is needed, so that every source has spoken; more when it has not."""
 
@@ -170,9 +171,7 @@ Place = tuple[str, int, int]
 
 async def _topics(settings: Settings) -> dict[Place, ConsumerRecord]:
     return {
-        (kind, record.partition, record.offset): record
-        for name, kind in DECISIONS.items()
-        for record in await records(settings, name)
+        (kind, record.partition, record.offset): record for kind in KINDS for record in await records(settings, kind)
     }
 
 
@@ -217,7 +216,7 @@ def _overlooked(
             decision = read_decision(kind, offset, record.value or b"", record.timestamp)
         except Rejected:
             continue
-        if decision.tenant == tenant or (decision.tenant == ALL and (kind in FOR_ALL or kind == "decisions")):
+        if decision.tenant in (tenant, ALL):
             name = f"{settings.topic(kind)}-{partition}+{offset}"
             said = decision.value.decode()
             found.differ(name, Difference(0, "$", said, None), "the decision among those that the workers hold")

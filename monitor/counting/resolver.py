@@ -47,7 +47,9 @@ class Gap:
 
 @dataclass(slots=True)
 class Candidates:
-    """The frames of a source's newest start. `offset` is the first one's in the journal; `at_ms` and `complete_ms` the newest among them."""
+    """The frames of a source's newest start. `offset` is the first one's in the journal, of empty ones alone the last one's; `at_ms` and
+    `complete_ms` are the newest among them.
+    """
 
     start: int
     offset: int
@@ -82,7 +84,11 @@ class Resolver:
             self.ignored += 1
             return None
         if now is not None and frame.start == now.start:
-            now.frames.append(frame)
+            if frame.upto > frame.start:
+                now.frames.append(frame)
+            elif all(each.upto == each.start for each in now.frames):
+                # Signs of life of an idle source: the newest says all, and a restart need not read the others again.
+                now.offset, now.frames = offset, [frame]
             now.at_ms = max(now.at_ms, frame.at_ms)
             now.complete_ms = max(now.complete_ms, frame.complete_ms)
             return None

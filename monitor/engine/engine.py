@@ -198,7 +198,7 @@ class Engine:
         """Take in the journal's record at `offset`; offsets may have holes but not go back (AssertionError)."""
         if offset < self.following:
             raise AssertionError(f"journal offset {offset} after {self.following - 1}: offsets must not go back")
-        frame = frames.decode(data)
+        frame = frames.decode(data) if self.only is None else frames.decode_of(data, self.only)
         before = self.resolver.open.get((frame.topic, frame.partition))
         before_ms = (before.complete_ms or before.at_ms) if before else 0
         sealed = self.resolver.take(offset, frame)
@@ -222,13 +222,10 @@ class Engine:
             return
         # Later than all that was said so far, and not before the worker that read it had checked it.
         recorded = max(self.clock_ms + 1, sealed.frame.at_ms)
-        for decision in sealed.frame.decisions if self.only is None else ():
+        for decision in sealed.frame.decisions:
             self._decide(stamp, decision, Kept(recorded, sealed.frame.partition, decision.offset, decision.value))
         numbers: set[int] = set()
         for name, portals in sealed.frame.tallies.items():
-            if self.only not in (None, name):
-                numbers.update(minute // DAY for tally in portals.values() for minute in tally.minutes)
-                continue
             tenant = self._tenant(name)
             tenant.touch()
             self._touched.add(name)
@@ -237,8 +234,7 @@ class Engine:
                     numbers.add(number)
                     self._count(tenant, stamp, number, portal, part)
         for name, minutes in sealed.frame.users.items():
-            if self.only in (None, name):
-                self._met(name, minutes)
+            self._met(name, minutes)
         if before is not None:
             self._vouch(numbers, sealed.frame, before.offset, stamp)
 

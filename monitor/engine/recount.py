@@ -6,6 +6,8 @@ them; the term's extension from the statements before. Rules:
 - A statement is counted again from exactly the journal's records before its `upto`; one of a month without any request of the partition from
   those up to its instant.
 - Frames before the evidence's `from` are needed too: enough of them that every source has spoken once (`ready`), so that gaps show.
+- A statement's evidence stretches over all that was counted for the partition in its days. It is taken as it is stated, if what was counted for
+  the tenant lies within it.
 - The tenant's silences are found again when the weeks before the month have been read too (`reach`); those of the platform, which are all
   tenants', are taken as they are stated.
 """
@@ -14,12 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from monitor.contract.credits import fold
 from monitor.contract.instant import instant
 from monitor.contract.period import DAY, MINUTE_MS
 from monitor.contract.readings import Silence
-from monitor.contract.statement import Facts, Statement
+from monitor.contract.statement import Facts, Statement, Stretch
 from monitor.engine import decided, state
 from monitor.engine.engine import KEPT_DAYS, Engine
 from monitor.engine.quiet import PLATFORM
@@ -90,4 +93,26 @@ class Recount:
         if silences:
             found = [item for item in self._engine.listened(facts).silences if item.basis != PLATFORM]
             stated = [*found, *(item for item in stated if item.basis == PLATFORM)]
+        evidence = statement.document["evidence"]
+        sources, journal = (_stretches(evidence[name]) for name in ("sources", "journal"))
+        within = _within(facts.sources, sources) and _within(facts.journal, journal)
+        if within and all(stretch.upto == self.following for stretch in journal):
+            facts = replace(facts, sources=sources, journal=journal)
         return replace(facts, silences=stated)
+
+
+def _stretches(stated: Sequence[Mapping[str, Any]]) -> list[Stretch]:
+    return [Stretch(part["topic"], part["partition"], part["from"], part["upto"]) for part in stated]
+
+
+def _within(found: Sequence[Stretch], stated: Sequence[Stretch]) -> bool:
+    """Whether each stretch lies within a stated one."""
+    return all(
+        any(
+            (one.topic, one.partition) == (all_.topic, all_.partition)
+            and all_.start <= one.start
+            and one.upto <= all_.upto
+            for all_ in stated
+        )
+        for one in found
+    )

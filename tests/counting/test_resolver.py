@@ -72,6 +72,22 @@ def test_a_restart_reads_from_the_first_frame_of_the_oldest_open_candidates() ->
     assert resolver.oldest(following=6) == 4
 
 
+def test_a_restart_does_not_read_again_how_long_a_source_was_idle() -> None:
+    resolver = Resolver()
+    for offset, picture in enumerate(["0>5", *["5>5"] * 1000]):
+        resolver.take(offset, frame(picture, at=offset))
+    assert resolver.oldest(following=1001) == 1000
+    assert resolver.clock_ms() == 1000
+    # A chunk that is on its way is kept, however often somebody says that nothing was committed since.
+    for offset, picture in enumerate(["5>9", *["5>5"] * 1000], start=1001):
+        resolver.take(offset, frame(picture))
+    assert resolver.oldest(following=2002) == 1000
+    assert len(resolver.open["t", 0].frames) == 2
+    sealed = resolver.take(2002, frame("9>9"))
+    assert sealed is not None
+    assert (sealed.frame, sealed.gap) == (frame("5>9"), None)
+
+
 def test_the_clock_is_the_slowest_sources_and_stands_until_every_partition_has_spoken() -> None:
     resolver = Resolver()
     resolver.take(0, frame("0>5", 0, 2, at=100, complete=90))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from monitor.contract.statement import Statement, recounted
+from monitor.contract.statement import Statement, canonical, recounted
 from monitor.counting import frame as frames
 from monitor.counting.frame import Decision, Frame, Tally
 from monitor.engine import state
@@ -137,3 +137,30 @@ def test_silences_are_found_again_only_where_the_weeks_before_are_known(said: tu
     assert reach(statements[-1], {}, later) is None
     first = minute("2026-01-10T00:00") // 1440
     assert reach(statements[-1], {first: Evidence({}, (40, 50))}, engine.clock_ms) == 40
+
+
+def test_requests_from_beyond_the_stated_evidence_are_named(log: Log, said: tuple[Engine, list[Statement]]) -> None:
+    engine, statements = said
+    document = json.loads(statements[-1].data)
+    document["evidence"]["sources"][0]["upto"] -= 60 * 24 * 10
+    narrowed = [*statements[:-1], Statement.of(canonical(document))]
+    *same, found = recount(log, engine, narrowed, 0)
+    assert same == [None] * (len(statements) - 1)
+    assert found.path.startswith("$.evidence")
+
+
+def test_the_counts_of_one_tenant_are_read_alone_and_a_record_that_is_no_frame_is_refused(log: Log) -> None:
+    whole = [frames.decode(data) for data in log.records[:200]]
+    alone = [frames.decode_of(data, "bee") for data in log.records[:200]]
+    for frame, mine in zip(whole, alone, strict=True):
+        assert mine.tallies == {name: found for name, found in frame.tallies.items() if name == "bee"}
+        assert (mine.start, mine.upto, mine.at_ms, mine.decisions) == (frame.start, frame.upto, frame.at_ms, [])
+    assert any(frame.tallies for frame in alone)
+    for data in (b"x", frames.encode(replace_version(whole[0]))):
+        with pytest.raises(ValueError, match="expected a frame of version 1"):
+            frames.decode_of(data, "bee")
+
+
+def replace_version(frame: Frame) -> Frame:
+    frame.version = 9
+    return frame
