@@ -573,7 +573,7 @@ def make(settings: Settings) -> App:
         producer_max_batch_size=1 << 20,
         producer_max_request_size=16 << 20,
         producer_request_timeout=deadline,
-        # Smaller than lz4, and a tenth of its CPU: aiokafka asks lz4 for its slowest level.
+        # Smaller than lz4 and a sixth of its CPU or less, measured on frames: aiokafka asks lz4 for level 9.
         producer_compression_type="zstd",
         stream_buffer_maxsize=16,
         stream_wait_empty=False,
