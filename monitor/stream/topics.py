@@ -17,6 +17,7 @@ from monitor.settings import Settings
 
 DAY_MS = 86_400_000
 LARGE = str(16 << 20)
+KEPT = {"retention.ms": "-1"}
 DECISIONS = {name: name for name in ("contracts", "exclusions", "decisions", "claims", "support-requests")}
 """Topics of people's decisions, and the kind that each carries."""
 
@@ -107,10 +108,11 @@ async def _admin(settings: Settings) -> AsyncIterator[tuple[AIOKafkaAdminClient,
         await admin.close()
 
 
-async def apply(settings: Settings, *, dry_run: bool = False) -> list[str]:
+async def apply(settings: Settings, *, dry_run: bool = False, for_ever: bool = False) -> list[str]:
     """Make the topics that are missing; a line for each that was made, is kept otherwise than wanted, or does not fit ("misfit").
 
-    Raises Unreachable, and MissingTopics when one cannot be made.
+    `for_ever`: nothing is deleted by age, as recorded requests are old when they come. Raises Unreachable, and MissingTopics when one cannot be
+    made.
     """
     async with _admin(settings) as (admin, found):
         said = []
@@ -128,7 +130,15 @@ async def apply(settings: Settings, *, dry_run: bool = False) -> list[str]:
                 )
         if missing and not dry_run:
             answer = await admin.create_topics(
-                [NewTopic(t.name, t.partitions, settings.replicas, topic_configs=dict(t.config)) for t in missing]
+                [
+                    NewTopic(
+                        t.name,
+                        t.partitions,
+                        settings.replicas,
+                        topic_configs={**t.config, **(KEPT if for_ever else {})},
+                    )
+                    for t in missing
+                ]
             )
             for name, code, *_ in answer.topic_errors:
                 if code and for_code(code) is not TopicAlreadyExistsError:

@@ -159,6 +159,17 @@ def test_decisions_about_exclusions_that_cannot_be_are_refused_before_anything_i
     assert json.loads(as_json.stdout)["refused"]["reason"] == "unknown"
 
 
+def test_a_mistyped_tenant_is_pointed_out_where_there_are_contracts(desk: Desk) -> None:
+    mistyped = WINDOW.replace("acme", "acmee")
+    assert desk.run(f"exclude add m-1 {mistyped}").stderr == ""
+    desk.says("contract add acme --partner north")
+    done = desk.run(f"exclude add m-2 {mistyped}")
+    assert (done.exit_code, done.stderr) == (0, "there is no contract with 'acmee': did you mean acme?\n")
+    ruling = "--as external --from 2026-03-01T00:00:00Z --by ada --reason vendor"
+    assert desk.run(f"decide classify zebra E-1 {ruling}").stderr == "there is no contract with 'zebra'\n"
+    assert desk.run(f"decide classify * E-1 {ruling}").stderr == ""
+
+
 def test_rulings_are_listed_with_those_about_all_and_can_be_withdrawn(desk: Desk) -> None:
     desk.says("decide classify * E-17 --as external --from 2026-03-01T00:00:00Z --by ada --reason vendor")
     desk.says(

@@ -58,7 +58,9 @@ class Log:
 
     def requests(self, at: str, row: list[int]) -> None:
         minute = instant(at) // MINUTE
-        self._frame("auth-requests", instant(at), sum(row), tallies={"acme": {"login": Tally({minute: row})}})
+        self._frame(
+            "auth-requests", instant(at), sum(row), packed=frames.pack({"acme": {"login": Tally({minute: row})}})
+        )
         self.tick(at)
 
     def _frame(self, topic: str, at: int, read: int, **what: Any) -> None:

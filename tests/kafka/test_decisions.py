@@ -93,12 +93,8 @@ def test_malformed_decisions_of_every_kind_are_kept_with_the_reason_and_their_ne
     played.requests("acme", "2026-03-02T09:30:00Z", 7)
     played.requests("acme", "2026-03-02T09:40:00Z", 0, 5, fault=None, code="E-17")  # external, by the ruling
 
-    def status() -> dict[str, object]:
-        said = played.run("status", "acme", "--json")
-        return json.loads(said.out) if said.out else {}
-
-    played.until("the decisions beside them hold", lambda: status().get("excluded") == 45)
-    now = status()
+    played.until("the decisions beside them hold", lambda: played.status("acme").get("excluded") == 45)
+    now = played.status("acme")
     assert (now["good"], now["bad"], now["unclassified"], now["zone"]) == (7, 0, 0, "Europe/London")
     assert now["support"] == ["4711"]
     [waiting] = played.run("claim", "list", "acme", "--json").json["credits"]
