@@ -155,10 +155,11 @@ class Desk:
 
         `clock_ms`: the log's clock.
         """
+        second = clock_ms // 1000 > self._clock // 1000
         self.now_ms, self._clock = max(self.now_ms, now_ms), clock_ms
         said: list[Announcement] = []
         changed: set[str] = set()
-        for name in self._grave:
+        for name in self._grave if second else ():
             if self._held[name[0]][name[1]].link != open_breach(self._tenant(name[0])):
                 self._changed[name] = None
                 changed.add(name[0])
