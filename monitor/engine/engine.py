@@ -8,7 +8,8 @@ Rules:
    the log. What is announced stands in the account before it is sent: a restart sends the same bytes under the same id.
 5. Order of durability, which whoever drives the engine must keep: accounts; then days, announcements; then the commit of (O, H).
 
-Messages: `take` (a journal record). Effects: `statuses` (the present, to be overwritten), `checkpoint` (what must be made durable).
+Messages: `take` (a journal record). Effects: `statuses` and `support_statuses` (the present, to be overwritten), `checkpoint` (what
+must be made durable).
 Errors: ValueError from a record that is no frame of ours or a table record that is none. Anything else is a bug.
 """
 

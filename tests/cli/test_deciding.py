@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from monitor.cli import register
+from monitor.cli import contract, register
+from monitor.cli.deciding import checked
+from monitor.contract.support import STANDARD_SUPPORT
 from monitor.settings import Settings
 from monitor.stream import topics
 from monitor.stream.reading import records
@@ -245,3 +248,11 @@ def test_without_a_broker_or_its_topics_each_command_ends_with_one_line(kafka: s
         1,
         f"{unique}.exclusions: not on {kafka}; `monitor topics apply` makes it\n",
     )
+
+
+def test_a_contracts_file_may_hold_a_package_of_support_with_tomls_own_dates(tmp_path: Path) -> None:
+    text = 'tenant = "acme"\nstart = 2026-01-01\n[support]\nversion = "enhanced-1"\ncompany_holidays = [2026-12-24]\n'
+    (tmp_path / "contract.toml").write_text(text)
+    agreement = checked("contracts", contract._file(tmp_path / "contract.toml"), 1_795_000_000_000)
+    assert agreement.record()["support"] == {"version": "enhanced-1", "company_holidays": ["2026-12-24"]}
+    assert agreement.support_terms(STANDARD_SUPPORT).hours.company_holidays == {date(2026, 12, 24)}
