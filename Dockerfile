@@ -21,7 +21,7 @@ ENV PATH=/opt/monitor/bin:$PATH \
 WORKDIR /var/lib/monitor
 USER monitor
 EXPOSE 8642
-# A worker answers once its tables are recovered.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
+# A worker answers before its tables are recovered, and while it is busy; it fails once it is stuck.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=5s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['MONITOR_HTTP_PORT'] + '/live', timeout=4)"]
 CMD ["monitor", "worker"]

@@ -26,8 +26,11 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="A list of {what,
     ]
     unreachable = False
     try:
-        said = asyncio.run(topics.apply(settings, dry_run=True))
-        found.append(("topics", not said, "; ".join(said) or "as they should be"))
+        # What is kept although it differs hurts nobody.
+        steps = [s for s in asyncio.run(topics.apply(settings, dry_run=True)) if s.action != "keep"]
+        said = "; ".join(f"{step.action} {step.topic}: {step.said}" for step in steps)
+        advice = "" if all(s.action == "misfit" for s in steps) else "; `monitor topics apply` does that"
+        found.append(("topics", not steps, said + advice if steps else "as they should be"))
     except topics.Unreachable as error:
         unreachable = True
         found.append(("topics", False, str(error)))

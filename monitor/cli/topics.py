@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from monitor.cli.running import run
 from monitor.settings import load
 
 app = typer.Typer(help="The topics a deployment needs.", no_args_is_help=True)
@@ -20,18 +21,23 @@ def _topics() -> None:
 
 @app.command("apply")
 def apply(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A list of lines as JSON.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of {action, topic, said}.")] = False,
 ) -> None:
-    """Make the missing topics. Nothing that exists is changed: other settings are said, other partitions are a finding (exit code 1)."""
+    """Make the missing topics, and alter the configuration of those that differ; a source that is there is left alone.
+
+    Partitions that do not fit are a finding (exit code 1), for nothing here can change them. A second run finds nothing to do.
+    """
     from monitor.stream import topics
 
-    settings = load()
-    try:
-        said = asyncio.run(topics.apply(settings, dry_run=dry_run))
-    except topics.Unreachable as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(3) from None
-    typer.echo(json.dumps(said) if as_json else "\n".join(said) or "all topics are as they should be")
-    if any(line.startswith("misfit") for line in said):
+    steps = run(topics.apply(load(), dry_run=dry_run))
+    if as_json:
+        typer.echo(json.dumps([asdict(step) for step in steps]))
+    else:
+        done = {"make": "made", "alter": "altered", "keep": "kept"} if not dry_run else {}
+        for step in steps:
+            typer.echo(f"{done.get(step.action, step.action):<8} {step.topic}: {step.said}")
+        if not any(step.action != "keep" for step in steps):
+            typer.echo("all topics are as they should be")
+    if any(step.action == "misfit" for step in steps):
         raise typer.Exit(1)

@@ -34,7 +34,7 @@ def run(settings: Settings, partitions: dict[str, int]) -> None:
     import faust
 
     from monitor import sources
-    from monitor.outlets.http import serve
+    from monitor.outlets.http import Pages
     from monitor.outlets.records import CloudEvents
     from monitor.stream import app as stream
     from monitor.stream.topics import DECISIONS
@@ -45,11 +45,16 @@ def run(settings: Settings, partitions: dict[str, int]) -> None:
     Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
     app = stream.build(settings, partitions, CloudEvents(), adapters, codes, decisions, sources.read_decision)
 
-    async def http() -> None:
-        await serve(settings.http_host, settings.http_port, app.vitals)
-
-    # From the start: whoever asks whether the worker lives must not take a long recovery for its death.
-    app.early.append(http)
+    pages = Pages(app.vitals)
+    try:
+        pages.listen(settings.http_host, settings.http_port)
+    except OSError as error:
+        typer.echo(
+            f"cannot listen on {settings.http_host}:{settings.http_port}: {error.strerror}; set MONITOR_HTTP_PORT",
+            err=True,
+        )
+        raise typer.Exit(1) from None
+    app.early.append(pages.turn)
 
     # Else a record is made of each debug line, and thrown away.
     logging.getLogger("aiokafka").setLevel(logging.WARNING)

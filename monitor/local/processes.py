@@ -75,13 +75,14 @@ class State:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
+    """A loopback port that nobody listens on now, be it by TCP or UDP."""
     for port in random.SystemRandom().sample(PORTS, len(PORTS)):
-        with socket.socket() as probe:
+        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             # As servers do: a port that only closed connections remember is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
+                tcp.bind(("127.0.0.1", port))
+                udp.bind(("127.0.0.1", port))
                 return port
     raise LocalError(f"expected a free port from {PORTS.start} to {PORTS.stop - 1}, found none")
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -108,26 +108,39 @@ async def _admin(settings: Settings) -> AsyncIterator[tuple[AIOKafkaAdminClient,
         await admin.close()
 
 
-async def apply(settings: Settings, *, dry_run: bool = False, for_ever: bool = False) -> list[str]:
-    """Make the topics that are missing; a line for each that was made, is kept otherwise than wanted, or does not fit ("misfit").
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What `apply` does about a topic, or would do.
 
-    `for_ever`: nothing is deleted by age, as recorded requests are old when they come. Raises Unreachable, and MissingTopics when one cannot be
-    made.
+    `action` is make, alter, keep (it differs, and nobody is hurt) or misfit (a person must act).
+    """
+
+    action: str
+    topic: str
+    said: str
+
+
+async def apply(settings: Settings, *, dry_run: bool = False, for_ever: bool = False) -> list[Step]:
+    """Make the topics that are missing and bring ours to the configuration that is wanted; with `dry_run` only say so.
+
+    Sources belong to whoever fills them: one that is there stays as it is. Of ours nothing is kept for a shorter time than before. The number
+    of partitions is that of the journal, and cannot be changed. `for_ever`: what is made is not deleted by age, as recorded requests are old when
+    they come. Raises Unreachable, and MissingTopics when the broker refuses.
     """
     async with _admin(settings) as (admin, found):
-        said = []
-        missing = []
-        for topic in wanted(settings):
-            if topic.name not in found:
-                missing.append(topic)
-                said.append(
-                    f"{'would make' if dry_run else 'made'} {topic.name}: {topic.partitions} partitions, {topic.purpose}"
-                )
-            elif found[topic.name] != topic.partitions and topic.name not in settings.source_topics:
-                said.append(
-                    f"misfit {topic.name}: expected {topic.partitions} partitions, found {found[topic.name]}; set MONITOR_PARTITIONS to "
-                    "that, or MONITOR_TOPIC_PREFIX to begin anew under other names"
-                )
+        journal = settings.topic("journal")
+        n = found.get(journal, settings.partitions)
+        topics = wanted(replace(settings, partitions=n))
+        missing = [topic for topic in topics if topic.name not in found]
+        steps = [Step("make", t.name, f"{t.partitions} partitions, {t.purpose}") for t in missing]
+        if n != settings.partitions:
+            steps.append(Step("misfit", journal, _MISFIT.format(n=n, asked=settings.partitions)))
+        steps += [
+            Step("misfit", name, _UNLIKE.format(n=n, found=found[name]))
+            for name in _alike(settings)
+            if found.get(name, n) != n
+        ]
+        changes = [step async for step in _changes(admin, settings, [t for t in topics if t.name in found])]
         if missing and not dry_run:
             answer = await admin.create_topics(
                 [
@@ -143,10 +156,30 @@ async def apply(settings: Settings, *, dry_run: bool = False, for_ever: bool = F
             for name, code, *_ in answer.topic_errors:
                 if code and for_code(code) is not TopicAlreadyExistsError:
                     raise MissingTopics(f"{name} could not be made: {for_code(code).__name__}")
-        if missing and not dry_run:
             await _led(admin, [topic.name for topic in missing])
-        said += await _unlike(admin, [t for t in wanted(settings) if t.name in found])
-        return said
+        altered = {step.topic: config for step, config in changes if config}
+        for name, config in altered.items() if not dry_run else ():
+            await _configure(admin, name, config)
+            await _configured(admin, name, config)
+        return steps + [step for step, _ in changes]
+
+
+_MISFIT = (
+    "expected {asked} partitions (MONITOR_PARTITIONS), found {n}, and a tenant's partition cannot change: set MONITOR_PARTITIONS to {n}, or "
+    "MONITOR_TOPIC_PREFIX to begin anew under other names"
+)
+_UNLIKE = (
+    "expected {n} partitions as the journal has, found {found}: no worker runs on that. Delete it when it holds nothing that is needed and "
+    "apply again, or set MONITOR_TOPIC_PREFIX to begin anew under other names"
+)
+_LIMITS = ("retention.ms", "max.message.bytes")
+"""Configurations that are only ever raised: a smaller one would lose records."""
+
+
+def _alike(settings: Settings) -> list[str]:
+    """Topics that have as many partitions as the journal, so that one worker has all of a tenant."""
+    ours = ("status", "breaches", "statements", "credits", "support-status", "support-breaches")
+    return [*map(settings.topic, ours), changelog(settings)]
 
 
 async def remove(settings: Settings) -> None:
@@ -160,26 +193,61 @@ async def remove(settings: Settings) -> None:
 async def _led(admin: AIOKafkaAdminClient, names: list[str]) -> None:
     """Wait until each partition has a leader, so that whoever produces next does not have to try again."""
     for _ in range(100):
+        # A broker that has not heard of a topic yet says so, and names no partitions.
         if all(
-            p["error_code"] == 0 and p["leader"] >= 0
+            d["error_code"] == 0 and all(p["error_code"] == 0 and p["leader"] >= 0 for p in d["partitions"])
             for d in await admin.describe_topics(names)
-            for p in d["partitions"]
         ):
             return
         await asyncio.sleep(0.1)
 
 
-async def _unlike(admin: AIOKafkaAdminClient, topics: Iterable[Topic]) -> list[str]:
-    said = []
+async def _changes(
+    admin: AIOKafkaAdminClient, settings: Settings, topics: Iterable[Topic]
+) -> AsyncIterator[tuple[Step, dict[str, str]]]:
+    """What differs in each topic, and its whole configuration as it should be; empty when the topic stays as it is."""
     for topic in topics:
-        answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name)])
-        found = {entry[0]: entry[1] for answer in answers for resource in answer.resources for entry in resource[4]}
-        said += [
-            f"left as it is {topic.name}: {key} is {found[key]}, made anew it would be {value}"
-            for key, value in topic.config.items()
-            if key in found and found[key] != value
-        ]
-    return said
+        found, own = await _described(admin, topic.name)
+        for key, value in topic.config.items():
+            if found[key] == value:
+                continue
+            if topic.name in settings.source_topics or (key in _LIMITS and _limit(found[key]) > _limit(value)):
+                yield Step("keep", topic.name, f"{key} is {found[key]}, made anew it would be {value}"), {}
+            else:
+                own[key] = value
+                yield Step("alter", topic.name, f"{key} from {found[key]} to {value}"), own
+
+
+async def _described(admin: AIOKafkaAdminClient, name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """A topic's configuration, and what of it was set for this topic."""
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+    # name, value, read only, source, ...
+    entries = [entry for answer in answers for resource in answer.resources for entry in resource[4]]
+    return {e[0]: e[1] for e in entries}, {e[0]: e[1] for e in entries if e[3] == _OF_THE_TOPIC}
+
+
+_OF_THE_TOPIC = 1
+"""A configuration's source in the protocol: set for this topic, not the broker's default."""
+
+
+def _limit(value: str) -> float:
+    return float("inf") if value == "-1" else float(value)
+
+
+async def _configure(admin: AIOKafkaAdminClient, name: str, config: dict[str, str]) -> None:
+    """Replace a topic's configuration: the client cannot change one entry alone. Raises MissingTopics when the broker refuses."""
+    for answer in await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, config)]):
+        for code, message, *_ in answer.resources:
+            if code:
+                raise MissingTopics(f"{name} could not be altered: {for_code(code).__name__} {message or ''}")
+
+
+async def _configured(admin: AIOKafkaAdminClient, name: str, config: Mapping[str, str]) -> None:
+    """Wait until the broker that is asked has heard of it."""
+    for _ in range(100):
+        if (await _described(admin, name))[1] == config:
+            return
+        await asyncio.sleep(0.1)
 
 
 async def partitions(settings: Settings) -> dict[str, int]:
@@ -193,9 +261,7 @@ async def partitions(settings: Settings) -> dict[str, int]:
             )
         found = {name: there[name] for name in names}
     journal = found[settings.topic("journal")]
-    ours = ("status", "breaches", "statements", "credits", "support-status", "support-breaches")
-    alike = [*map(settings.topic, ours), changelog(settings)]
-    unlike = [f"{name} has {found[name]}" for name in alike if found[name] != journal]
+    unlike = [f"{name} has {found[name]}" for name in _alike(settings) if found[name] != journal]
     if unlike:
         raise MissingTopics(f"expected as many partitions as the journal's {journal}: {', '.join(unlike)}")
     return found

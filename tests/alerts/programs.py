@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from monitor.local.processes import free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PATIENCE = 50.0
@@ -33,15 +34,6 @@ def until(found: Callable[[], Any], what: str, log: Path | None = None) -> Any:
             return answer
         time.sleep(0.1)
     raise AssertionError(f"{what}: not within {PATIENCE:.0f} s" + (f"\n{log.read_text()[-3000:]}" if log else ""))
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def ask(url: str, body: Any = None) -> Any:
@@ -132,7 +124,7 @@ def prometheus(folder: Path, target: str, *, every: str, rules: str = "", alertm
     config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager] if alertmanager else []
     (folder / "targets.yaml").write_text(yaml.safe_dump([{"targets": [target]}]))
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
-    [port] = free_ports(1)
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [
         "prometheus",
@@ -149,7 +141,7 @@ def prometheus(folder: Path, target: str, *, every: str, rules: str = "", alertm
 def alertmanager(folder: Path, config: str) -> Iterator[str]:
     """An Alertmanager without peers; yields its address."""
     (folder / "alertmanager.yaml").write_text(config)
-    [port] = free_ports(1)
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [
         shutil.which("prometheus-alertmanager") or "alertmanager",

@@ -78,9 +78,24 @@ def test_the_committed_dashboards_are_the_generated() -> None:
 @pytest.mark.needs("prometheus")
 @pytest.mark.parametrize("name", generate.files())
 def test_every_panel_shows_data_in_an_incident(name: str, worker: Target, scraped: str) -> None:
-    asked = list(generate.queries(generate.files()[name], tenant=worker.tenant))
-    assert len(asked) > 10
+    text = generate.files()[name]
+    asked = list(generate.queries(text, tenant=worker.tenant))
+    assert len(asked) == text.count('"expr":') > 10, "a panel is left out"
     assert [f"{each.panel}: {each.expr}" for each in asked if not query(scraped, each.expr)] == []
+
+
+@pytest.mark.needs("prometheus")
+def test_the_tenants_that_a_dashboard_offers_are_those_that_are_counted(worker: Target, scraped: str) -> None:
+    [asked] = {
+        each["query"]["query"]
+        for text in generate.files().values()
+        for each in json.loads(text)["templating"]["list"]
+        if each["type"] == "query"
+    }
+    found = re.fullmatch(r"label_values\((\w+), tenant\)", asked)
+    assert found
+    offered = {each["metric"]["tenant"] for each in query(scraped, found[1])}
+    assert offered == {worker.tenant, *(f"tenant-{n:02}" for n in range(19))}
 
 
 @pytest.mark.needs("prometheus")

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from shutil import copy, copytree, ignore_patterns
 
 import pytest
 
+from monitor.local.processes import free_port
+
 REPOSITORY = Path(__file__).parents[2]
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text().replace("\\\n", " ")
 PATIENCE = 60.0
@@ -26,12 +27,6 @@ def copied() -> list[tuple[str, str]]:
     """(path in the repository, path in the build stage) of all that the Dockerfile copies from outside."""
     lines = [line.split()[1:] for line in DOCKERFILE.splitlines() if line.startswith("COPY ") and "--from" not in line]
     return [(source, words[-1]) for words in lines for source in words[:-1]]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 @dataclass

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ SERIES = re.compile(r'^sla_requests_total\{tenant="([^"]+)",portal="([^"]+)",cla
 COMPLETE = re.compile(r"^monitor_complete_timestamp_seconds\{[^}]*\} (\S+)$", re.MULTILINE)
 ENDS = (75, 78)
 """Exit codes by which a worker gives up what another takes over. 72, a bug of ours, is not among them."""
+READ = re.compile(r"^monitor_requests_counted_total\{[^}]*\} (\S+)$", re.MULTILINE)
 GAPS = re.compile(r"^monitor_gaps_total (\S+)$", re.MULTILINE)
 KINDS: tuple[tuple[str, dict[str, str]], ...] = (
     ("good", {"outcome": "success"}),
@@ -47,9 +49,9 @@ Counts = Counter[tuple[str, str, str]]
 class Worker:
     """A worker's process and its own port."""
 
-    def __init__(self, environment: dict[str, str], folder: Path) -> None:
-        self.port = free_port()
-        self.log = folder / f"worker-{self.port}.log"
+    def __init__(self, environment: dict[str, str], folder: Path, port: int = 0) -> None:
+        self.port = port or free_port()
+        self.log = folder / f"worker-{uuid.uuid4().hex[:8]}.log"
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", WORKER, "worker"],
@@ -79,6 +81,10 @@ class Worker:
 
     def tenants(self) -> set[str]:
         return {tenant for tenant, _, _ in self.series()}
+
+    def requests(self) -> int:
+        """How many requests it has read and counted, in frames or not yet."""
+        return sum(int(float(n)) for n in READ.findall(self.page("metrics")))
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")
@@ -331,6 +337,22 @@ def test_a_worker_that_is_told_to_stop_ends_well_and_leaves_nothing_to_recount(d
     assert "monitor_requests_counted_total{" not in second.page("metrics")
 
 
+def test_a_worker_that_is_stopped_right_behind_the_last_record_has_said_all_of_it(deployment: Deployment) -> None:
+    deployment.make_topics()
+    # No flush but the last: what is counted stands in no frame yet when the stop comes.
+    deployment.environment["MONITOR_FLUSH_SECONDS"] = "600"
+    worker = deployment.start()
+    for n in range(700):
+        deployment.request(f"tenant-{n % 50}", "login", n % len(KINDS))
+    deployment.all_produced()
+    deployment.until("all is read", lambda: worker.requests() == 700)
+    assert deployment.counted().total() == 0
+    deployment.workers.remove(worker)
+    worker.process.terminate()
+    assert worker.ended(25) == 0, worker.said()
+    deployment.until("status says what was produced", lambda: deployment.counted() == deployment.truth, 5)
+
+
 def test_a_second_worker_takes_over_tenants_and_the_first_stops_cleanly(deployment: Deployment) -> None:
     deployment.make_topics()
     first = deployment.start()
@@ -391,6 +413,37 @@ def test_a_source_with_more_partitions_than_the_journal_counts_exactly(deploymen
         deployment.request(f"tenant-{n % 13}", ("login", "admin")[n % 2], n % len(KINDS), partition=n % 7)
     deployment.all_produced()
     deployment.assert_exact()
+
+
+def test_a_recovering_worker_lives_and_is_ready_only_with_its_tables(deployment: Deployment) -> None:
+    deployment.make_topics()
+    changelog = topics.changelog(deployment.settings)
+    # Deletions of records that are long gone: a recovery that takes a while, and changes nothing.
+    for n in range(90_000):
+        deployment.producer.produce(changelog, None, b"gone-%d\0%d" % (n, 1), n % 4)
+        deployment.producer.poll(0)
+    deployment.request("acme", "login", 0)
+    deployment.all_produced()
+    worker = deployment.start()
+    deployment.until("the worker lives", lambda: worker.page("live") == "live\n")
+    asked = Counter()
+    while not worker.page("ready"):
+        asked[worker.page("live"), worker.page("metrics").count("monitor_ready 0.0")] += 1
+        assert asked.total() < 3_000, worker.said()
+        time.sleep(0.02)
+    assert {page for page, _ in asked} == {"live\n"}
+    assert asked["live\n", 1] > 0, "it was asked before it was ready, and said so to Prometheus"
+    deployment.assert_exact()
+
+
+def test_a_worker_whose_port_is_taken_says_which_and_what_to_set(deployment: Deployment) -> None:
+    deployment.make_topics()
+    worker = deployment.start()
+    deployment.until("the worker lives", lambda: bool(worker.page("live")))
+    second = Worker(deployment.environment, deployment.folder, worker.port)
+    assert second.ended(20) == 1
+    assert f"cannot listen on 127.0.0.1:{worker.port}: " in second.said()
+    assert "MONITOR_HTTP_PORT" in second.said()
 
 
 def test_a_worker_without_topics_says_which_command_makes_them(deployment: Deployment) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from monitor.local.processes import free_port
+
 RADDB = Path(__file__).parents[2] / "deploy/sources/freeradius"
 SECRET = "made up for a test"
 
@@ -21,7 +23,7 @@ class Radius:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.decisions = directory / "decisions.log"
-        self.port, backend_port = _free_ports(2)
+        self.port, backend_port = free_port(), free_port()
         self._environment = {
             **os.environ,
             "PATH": os.environ["PATH"] + ":/usr/sbin",
@@ -110,16 +112,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
     if process.stdout is not None:
         process.stdout.close()
-
-
-def _free_ports(count: int) -> list[int]:
-    held = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
-    for each in held:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
 
 
 @pytest.fixture
