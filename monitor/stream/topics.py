@@ -124,8 +124,8 @@ async def apply(settings: Settings, *, dry_run: bool = False, for_ever: bool = F
     """Make the topics that are missing and bring ours to the configuration that is wanted; with `dry_run` only say so.
 
     Sources belong to whoever fills them: one that is there stays as it is. Of ours nothing is kept for a shorter time than before. The number
-    of partitions is that of the journal, and cannot be changed. `for_ever`: what is made is not deleted by age, as recorded requests are old when
-    they come. Raises Unreachable, and MissingTopics when the broker refuses.
+    of partitions is that of the journal, and cannot be changed. `for_ever`: what is made is not deleted by age, as recorded requests are old
+    when they come. Raises Unreachable, and MissingTopics when the broker refuses.
     """
     async with _admin(settings) as (admin, found):
         journal = settings.topic("journal")
