@@ -25,7 +25,7 @@ from rich.table import Table
 
 from monitor.cli.load import backfill, live
 from monitor.cli.running import run
-from monitor.cli.top import table, worst_first
+from monitor.cli.top import Worst, worst_first
 from monitor.contract.period import DAY, Period
 from monitor.forecast import Fleet, History, MonthSoFar, forecast
 from monitor.local import traffic
@@ -299,7 +299,7 @@ def _page(settings: Settings, stack: Stack, shown: Shown) -> Group:
     pages = f"{len(shown.pages)} pages delivered to the webhook" + (
         f", the last: {shown.pages[-1]}" if shown.pages else ""
     )
-    return Group(table(shown.statuses.values(), WORST), "", alerts, "", breaches, "", pages, "", where)
+    return Group(Worst(shown.statuses.values(), WORST), "", alerts, "", breaches, "", pages, "", where)
 
 
 async def _webhook(shown: Shown) -> int:

@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 
 from monitor.cli.running import run
-from monitor.cli.top import table, worst_first
+from monitor.cli.top import Worst, worst_first
 from monitor.counting import request
 from monitor.counting.request import Rejected
 from monitor.local.processes import LocalError, Running, free_port, start, stop
@@ -157,7 +157,7 @@ async def _replay(
     finally:
         await topics.remove(own)
     if not quiet:
-        out.print(table(played.statuses.values(), WORST))
+        out.print(Worst(played.statuses.values(), WORST))
     return records, played
 
 

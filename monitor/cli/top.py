@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
+from rich.measure import Measurement
 from rich.table import Table
 
 from monitor.cli.running import run
@@ -29,38 +30,67 @@ def percent(ratio: float | None, digits: int = 3) -> str:
     return "-" if ratio is None else f"{int(ratio * 10 ** (digits + 2)) / 10**digits:.{digits}f} %"
 
 
-def table(statuses: Iterable[Status], most: int) -> Table:
-    """The worst tenants, a line each."""
-    made = Table(box=None, pad_edge=False)
-    for name in (
-        "tenant",
-        "requests",
-        "failed",
-        "so far",
-        "budget left",
-        "ends at (5 to 95 %)",
-        "P(<99)",
-        "P(<95)",
-        "verdicts",
-    ):
-        made.add_column(name, justify="left" if name in ("tenant", "verdicts") else "right", no_wrap=True)
-    for status in worst_first(statuses)[:most]:
-        projected, probability = status["projected"] or {}, status["breach_probability"] or {}
-        failed = status["bad"] + status["unclassified"]
-        standing = ", ".join(
-            f"{state} {threshold}" for threshold, state in status["verdicts"].items() if state != "none"
-        )
-        made.add_row(
-            status["tenant"],
-            f"{status['good'] + failed}",
-            f"{failed}",
-            percent(status["availability"]),
-            percent(status["budget_left"], 1),
-            percent(projected.get("p50")),
-            f"{probability['99']:.2f}" if "99" in probability else "-",
-            standing,
-        )
-    return made
+class Worst:
+    """The worst tenants, a line each, in as many columns as there is room for; no tenant's name is cut."""
+
+    def __init__(self, statuses: Iterable[Status], most: int) -> None:
+        self._rows = [_row(status) for status in worst_first(statuses)[:most]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """As many columns as fit; a name that is wider than the terminal alone is folded."""
+        shown = list(COLUMNS)
+        for leaving in (*LEAVING, None):
+            made = self._of(shown)
+            room = options.max_width - Measurement.get(console, options.update(width=10_000), made).maximum
+            if room >= 0 or leaving is None:
+                break
+            shown.remove(leaving)
+        if room < 0:
+            made.columns[0].no_wrap = False
+        yield made
+
+    def _of(self, names: Sequence[str]) -> Table:
+        made = Table(box=None, pad_edge=False)
+        for name in names:
+            left = name in ("tenant", "verdicts")
+            made.add_column(name, justify="left" if left else "right", no_wrap=True, overflow="fold")
+        for row in self._rows:
+            made.add_row(*(row[name] for name in names))
+        return made
+
+
+COLUMNS = (
+    "tenant",
+    "requests",
+    "failed",
+    "so far",
+    "budget left",
+    "ends at",
+    "in 90 of 100 cases",
+    "P(miss)",
+    "verdicts",
+)
+LEAVING = ("in 90 of 100 cases", "requests", "failed", "so far", "P(miss)", "ends at", "verdicts")
+"""The order in which columns make room. P(miss) is the chance of missing the highest threshold that was promised."""
+
+
+def _row(status: Status) -> dict[str, str]:
+    """A tenant's cells by column."""
+    projected, chances = status["projected"] or {}, status["breach_probability"] or {}
+    failed = status["bad"] + status["unclassified"]
+    known = projected.get("p50") is not None
+    verdicts = [f"{state.replace('_', ' ')} {at}" for at, state in status["verdicts"].items() if state != "none"]
+    return {
+        "tenant": status["tenant"],
+        "requests": f"{status['good'] + failed}",
+        "failed": f"{failed}",
+        "so far": percent(status["availability"]),
+        "budget left": percent(status["budget_left"], 1),
+        "ends at": percent(projected.get("p50")),
+        "in 90 of 100 cases": f"{percent(projected['p05'])} to {percent(projected['p95'])}" if known else "-",
+        "P(miss)": f"{chances[max(chances, key=float)]:.2f}" if chances else "-",
+        "verdicts": "\n".join(verdicts),
+    }
 
 
 def top(
@@ -85,14 +115,14 @@ async def _top(settings: Settings, most: int, seconds: float, *, as_json: bool) 
             typer.echo(json.dumps(worst_first(known.values())[:most]))
             return
         if not seconds and not sys.stdout.isatty():
-            console.print(table(known.values(), most))
+            console.print(Worst(known.values(), most))
             return
         deadline = asyncio.get_running_loop().time() + seconds if seconds else None
-        with Live(table(known.values(), most), console=console, auto_refresh=False) as live:
+        with Live(Worst(known.values(), most), console=console, auto_refresh=False) as live:
             while deadline is None or asyncio.get_running_loop().time() < deadline:
                 await asyncio.sleep(1)
                 await statuses(source, known)
-                live.update(table(known.values(), most), refresh=True)
+                live.update(Worst(known.values(), most), refresh=True)
 
 
 def status(
@@ -123,7 +153,7 @@ async def _status(settings: Settings, tenant: str) -> dict[str, Any] | None:
 
 def _print(found: Status) -> None:
     console = Console()
-    console.print(table([found], 1))
+    console.print(Worst([found], 1))
     portals = Table(box=None, pad_edge=False)
     for name in ("portal", "good", "bad", "excluded", "unclassified"):
         portals.add_column(name, justify="left" if name == "portal" else "right")

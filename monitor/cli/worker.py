@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import sys
@@ -10,26 +9,19 @@ from pathlib import Path
 
 import typer
 
+from monitor.cli.running import run
 from monitor.settings import Settings, load
 
 
 def worker() -> None:
     """Count requests, judge months, announce; serve /metrics, /live and /ready. Settings: MONITOR_* or monitor.toml."""
-    from monitor.stream.topics import MissingTopics, Unreachable, partitions
+    from monitor.stream.topics import partitions
 
     settings = load()
-    try:
-        found = asyncio.run(partitions(settings))
-    except Unreachable as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(3) from None
-    except MissingTopics as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
-    run(settings, found)
+    work(settings, run(partitions(settings)))
 
 
-def run(settings: Settings, partitions: dict[str, int]) -> None:
+def work(settings: Settings, partitions: dict[str, int]) -> None:
     """Build the Faust app, bind sources and outlets to it, and run its worker."""
     import faust
 
