@@ -512,7 +512,7 @@ class Engine:
         extension = tenant.credits.extension(known.agreement) if tenant.credits else 0
         first, last = known.period.start // DAY, (known.period.end - 1) // DAY
         numbers = [number for number in sorted(tenant.numbers) if first <= number <= last]
-        days = [day for number in numbers if (day := self._peek(tenant, number)) is not None]
+        days = [self._peek(tenant, number) for number in numbers]
         topics: dict[tuple[str, int], tuple[int, int]] = {}
         begin = self.following
         for number in range(first, last + 1):
@@ -549,11 +549,19 @@ class Engine:
         tenant = self.tenants[facts.agreements.tenant]
         covered = facts.agreements.known(facts.as_of).month(facts.month, facts.extension).covered
         upto = min(covered.end, facts.as_of // MINUTE_MS)
+        self._sum_up_platform()
         found = quiet.of_month(tenant, lambda number: self._peek(tenant, number), covered.start, upto, facts.gaps)
         return replace(facts, silences=[*found, *self.platform.between(covered.start, upto, facts.gaps)])
 
-    def _peek(self, tenant: Tenant, number: int) -> Day | None:
-        """A day that does not stay decoded."""
+    def _sum_up_platform(self) -> None:
+        """Add to the platform what was read from the table and that no forecast has asked for yet."""
+        for tenant in self.tenants.values():
+            for number in sorted(tenant.recovered):
+                self.platform.recovered(number, quiet.requests_of(self._peek(tenant, number)))
+            tenant.recovered.clear()
+
+    def _peek(self, tenant: Tenant, number: int) -> Day:
+        """A day that holds requests; it does not stay decoded."""
         found = tenant.days.get(number)
         return found or Day.decode(number, self.table[state.day_key(tenant.name, number)])
 
