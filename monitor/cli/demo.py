@@ -35,9 +35,9 @@ from monitor.settings import Settings, load
 from monitor.stream.reading import Reader, event, reader, statuses
 from monitor.stream.sending import sender
 
-FAILING_SECONDS = 180
+FAILING_SECONDS = 150
 """How long the two tenants fail in a long run."""
-RESOLVED_SECONDS = 900
+RESOLVED_SECONDS = 600
 """From this length on a run is long: five minutes after the failure the last alert about it is over, and Alertmanager tells within five."""
 WORST = 8
 
@@ -99,7 +99,7 @@ def expected_month(counts: Mapping[int, int], period: Period, now: int) -> float
 async def _demo(seconds: float, directory: Path, *, quiet: bool) -> Shown:
     out = Console(stderr=quiet)
     stack, shown, worker = Stack(directory), Shown(), None
-    webhook = await _webhook(shown)
+    webhook = await _webhook(shown, out if quiet else None)
     clock = _Clock(shown)
     try:
         with clock("local"):
@@ -296,19 +296,25 @@ def _page(settings: Settings, stack: Stack, shown: Shown) -> Group:
             where.add_row(name, f"http://{stack.address(name)}/")
     kafka = f"MONITOR_KAFKA_BOOTSTRAP={settings.kafka_bootstrap} MONITOR_TOPIC_PREFIX={settings.topic_prefix}"
     where.add_row("command", f"{kafka} .venv/bin/monitor top")
-    pages = f"{len(shown.pages)} pages delivered to the webhook" + (
-        f", the last: {shown.pages[-1]}" if shown.pages else ""
-    )
+    pages = Table("page (as the webhook got it)", "", box=None, pad_edge=False)
+    for page in shown.pages[-6:]:
+        pages.add_row(*reversed(page.split(" ", 1)))
     return Group(Worst(shown.statuses.values(), WORST), "", alerts, "", breaches, "", pages, "", where)
 
 
-async def _webhook(shown: Shown) -> int:
+async def _webhook(shown: Shown, tell: Console | None) -> int:
     """A receiver of pages on a free port, as a team would have one; returns the port."""
     from aiohttp import web
 
     async def take(request: web.Request) -> web.Response:
         told = await request.json()
-        shown.pages += [f"{alert['status']} {_name(alert)}" for alert in told["alerts"]]
+        # A message has all alerts of its group, those that were told before too.
+        standing = {name: state for state, name in (page.split(" ", 1) for page in shown.pages)}
+        for alert in told["alerts"]:
+            if standing.get(_name(alert)) != alert["status"]:
+                shown.pages.append(f"{alert['status']} {_name(alert)}")
+                if tell:
+                    tell.print(f"webhook: {shown.pages[-1]}")
         return web.Response()
 
     made = web.Application()

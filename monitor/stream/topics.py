@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
@@ -156,7 +157,7 @@ async def apply(settings: Settings, *, dry_run: bool = False, for_ever: bool = F
             for name, code, *_ in answer.topic_errors:
                 if code and for_code(code) is not TopicAlreadyExistsError:
                     raise MissingTopics(f"{name} could not be made: {for_code(code).__name__}")
-            await _led(admin, [topic.name for topic in missing])
+            await _led(settings, admin, [topic.name for topic in missing])
         altered = {step.topic: config for step, config in changes if config}
         for name, config in altered.items() if not dry_run else ():
             await _configure(admin, name, config)
@@ -190,16 +191,23 @@ async def remove(settings: Settings) -> None:
         await admin.delete_topics([name for name in found if name.startswith(settings.topic_prefix)])
 
 
-async def _led(admin: AIOKafkaAdminClient, names: list[str]) -> None:
-    """Wait until each partition has a leader, so that whoever produces next does not have to try again."""
+async def _led(settings: Settings, admin: AIOKafkaAdminClient, names: list[str]) -> None:
+    """Wait until the leader of each partition answers as one, so that whoever produces next does not have to try again."""
     for _ in range(100):
+        described = await admin.describe_topics(names)
         # A broker that has not heard of a topic yet says so, and names no partitions.
-        if all(
-            d["error_code"] == 0 and all(p["error_code"] == 0 and p["leader"] >= 0 for p in d["partitions"])
-            for d in await admin.describe_topics(names)
-        ):
-            return
+        if all(d["error_code"] == 0 and all(p["leader"] >= 0 for p in d["partitions"]) for d in described):
+            break
         await asyncio.sleep(0.1)
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        # A broker knows who leads before it leads; this asks again until it does.
+        await consumer.end_offsets(
+            [TopicPartition(d["topic"], p["partition"]) for d in described for p in d["partitions"]]
+        )
+    finally:
+        await consumer.stop()
 
 
 async def _changes(
