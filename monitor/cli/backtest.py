@@ -6,21 +6,30 @@ minute are simulated on top of either. A tenant's months run from that of its fi
 first month of all teaches only, when there are more.
 
 `--json` prints one object. Scores are at the 99 % threshold where no threshold is named; "random" is at random times
-(one in each quarter of a month), "incident" at random ages of each true failure while it lasts
-and the counts show it.
+(one in each quarter of a month), "incident" at random ages of each true failure while it lasts and the counts show it:
+evenly in its first day, then ever more seldom (`monitor.forecast.backtest.INCIDENT_LOOKS`). A Brier score tells nothing
+without its base rate, and no two are comparable whose base rates differ: its skill is 1 - Brier / (p (1 - p)), p being
+the share of the looks whose month is missed.
 
-- `tenant_months`, `tenants`, `base_rate` {threshold: share of months missed}, `looks` {random, incident}, `seed`
-- `brier`, `log_loss` {threshold: {random, incident}}; `brier_interval` {random, incident}: 90 %, by drawing tenants
-again; `brier_by_quarter`: of the month; `brier_first_month`: of a tenant - `calibration_error` {random, incident}:
-expected, over ten bins; `reliability` {random, incident}: the bins {p, missed, looks} - `coverage` {random, incident}:
-how often the 90 % interval held the month's end; `coverage_first_month`, `coverage_under_300_requests_a_day` -
-`policies` {name: {precision, recall, median_lead_hours, caught_with_an_hour, pages_per_missed_tenant_month,
-pages_per_tenant_month}}: the first page of each month. Precision: share of pages whose month is missed. Recall: share
-of missed months that were paged before the miss was certain. Lead: hours from the page to the request that makes it
-certain. - `m_star_within_25_percent`, `m_star_median_ratio`, `m_star_looks`: the point of no return, predicted over
-actual - `baselines` {name: {brier, log_loss, calibration_error}} - `populations` {name: {tenant_months, base_rate,
-brier, calibration_error, coverage, policies}}: each history on its own - `seconds_per_tenant`: CPU seconds for one
-forecast
+- `tenant_months`, `tenants`, `base_rate` {threshold: share of months missed}, `looks` {random, incident},
+  `looks_missed` {threshold: {random, incident}}: share of the looks whose month is missed, `seed`
+- `brier`, `brier_skill`, `log_loss` {threshold: {random, incident}}; `brier_interval` {random, incident}: 90 %, by
+  drawing tenants again; `brier_by_quarter`: of the month; `brier_first_month`: of a tenant
+- `before_certain` {looks, looks_missed, brier, brier_skill, calibration_error}: the looks during incidents at which the
+  miss was not yet certain; a week of failure is full of certain ones
+- `calibration_error` {random, incident}: expected, over ten bins; `reliability` {random, incident}: the bins {p,
+  missed, looks}
+- `coverage` {random, incident}: how often the 90 % interval held the month's end; `coverage_first_month`,
+  `coverage_under_300_requests_a_day`
+- `policies` {name: {precision, recall, median_lead_hours, caught_with_an_hour, pages_per_missed_tenant_month,
+  pages_per_tenant_month}}: the first page of each month. Precision: share of pages whose month is missed. Recall: share
+  of missed months that were paged before the miss was certain. Lead: hours from the page to the request that makes it
+  certain.
+- `m_star_within_25_percent`, `m_star_median_ratio`, `m_star_looks`: the point of no return, predicted over actual
+- `baselines` {name: {brier, brier_skill, log_loss, calibration_error}}
+- `populations` {name: {tenant_months, base_rate, looks_missed, brier, brier_skill, calibration_error, coverage,
+  policies, m_star_within_25_percent}}: each history on its own
+- `seconds_per_tenant`: CPU seconds for one forecast
 
 Exit status 2 for a file that cannot be used.
 """
@@ -29,10 +38,13 @@ from __future__ import annotations
 
 import csv
 import json as jsons
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from math import ceil
+from multiprocessing import get_context
+from os import cpu_count
 from pathlib import Path
 from time import process_time
 from typing import Annotated, Any
@@ -49,6 +61,18 @@ from monitor.forecast.judge import judge
 COLUMNS = ("tenant", "start", "end", "failing_share")
 OPTIONAL = "requests_per_day"
 FAULTS_SHOWN = 10
+OF_EACH = (
+    "tenant_months",
+    "base_rate",
+    "looks_missed",
+    "brier",
+    "brier_skill",
+    "calibration_error",
+    "coverage",
+    "policies",
+    "m_star_within_25_percent",
+)
+"""The figures told of each history on its own."""
 REPORT_WIDTH = 120
 """Columns of the tables where no terminal tells."""
 CSV_WORLD = World("csv", retry=0.0, give_up=0.0, recovers=0.0)
@@ -84,10 +108,11 @@ def backtest(
     trails: list[Trail] = []
     spent = Spent()
     with errors.status("replaying") as status:
-        for population in populations:
-            for done, trail in enumerate(replay(population, process_time, spent), 1):
-                trails.append(trail)
-                status.update(f"{population.name}: {done} months")
+        for replayed, mine in _each(populations):
+            trails += replayed
+            spent.seconds += mine.seconds
+            spent.forecasts += mine.forecasts
+            status.update(f"{len(trails)} months replayed")
     result = report(trails, spent, seed)
     if json:
         print(jsons.dumps(result))
@@ -96,6 +121,20 @@ def backtest(
         show(plain if plain.is_terminal else Console(width=REPORT_WIDTH), result)
     if plots is not None:
         draw(result, plots)
+
+
+def _each(populations: Sequence[Population]) -> Iterator[tuple[list[Trail], Spent]]:
+    """The trails of each population; they know nothing of each other, so each of several has a process."""
+    if len(populations) == 1:
+        yield _replayed(populations[0])
+        return
+    with ProcessPoolExecutor(min(len(populations), cpu_count() or 1), get_context("spawn")) as pool:
+        yield from pool.map(_replayed, populations)
+
+
+def _replayed(population: Population) -> tuple[list[Trail], Spent]:
+    spent = Spent()
+    return list(replay(population, process_time, spent)), spent
 
 
 def populations_of(tenant_months: int, seed: int) -> list[Population]:
@@ -213,8 +252,7 @@ def report(trails: Sequence[Trail], spent: Spent, seed: int) -> dict[str, Any]:
     each = {}
     for name in dict.fromkeys(trail.population for trail in trails):
         own = judge([trail for trail in trails if trail.population == name])
-        kept = ("tenant_months", "base_rate", "brier", "calibration_error", "coverage", "policies")
-        each[name] = {key: own[key] for key in kept}
+        each[name] = {key: own[key] for key in OF_EACH}
     result["populations"] = each
     result["seconds_per_tenant"] = spent.seconds / max(spent.forecasts, 1)
     result["seed"] = seed
@@ -225,34 +263,40 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
     """Print the figures as tables."""
     base = ", ".join(f"{_text(rate)} under {name} %" for name, rate in result["base_rate"].items())
     console.print(f"{result['tenant_months']} months of {result['tenants']} tenants; missed: {base}")
-    columns = ("", "Brier 99 %", "95 %", "90 %", "log loss 99 %", "calibration")
+    missed = ", ".join(f"{_pair(shares)} under {name} %" for name, shares in result["looks_missed"].items())
+    console.print(f"Looks at random times / during incidents whose month is missed: {missed}")
+    columns = ("", "Brier 99 %", "95 %", "90 %", "skill 99 %", "log loss 99 %", "calibration")
     table = Table(*columns, title="At random times / during incidents")
     for name, one in (("forecast", result), *result["baselines"].items()):
         scores = [_pair(one["brier"][threshold]) for threshold in result["base_rate"]]
-        table.add_row(name, *scores, _pair(one["log_loss"]["99"]), _pair(one["calibration_error"]))
+        others = (one["brier_skill"]["99"], one["log_loss"]["99"], one["calibration_error"])
+        table.add_row(name, *scores, *(_pair(other) for other in others))
     console.print(table)
+    doubt = ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in result["before_certain"].items())
+    console.print(f"During incidents, before the miss is certain: {doubt}")
     quarters = " ".join(_text(score) for score in result["brier_by_quarter"])
     console.print(f"The 90 % interval holds {_pair(result['coverage'])}; Brier by quarter of the month: {quarters}")
     close, ratio = _text(result["m_star_within_25_percent"]), _text(result["m_star_median_ratio"])
     console.print(f"Point of no return: within 25 % in {close} of {result['m_star_looks']} looks, median ratio {ratio}")
-    columns = ("first page of a month", "precision", "recall", "median lead", "1 h or more", "pages/miss")
-    table = Table(*columns, "pages/month")
+    heads = ("first page of a month", "precision", "recall", "median lead", "1 h or more", "pages/miss", "pages/month")
+    table = Table(*heads)
     for name, policy in result["policies"].items():
         table.add_row(name, *(_text(value) for value in policy.values()))
     console.print(table)
-    heads = ("history", "months", "missed", "Brier", "calibration", "interval", "P>=0.8")
-    table = Table(*heads, title="At 99 %, each history alone")
+    table = Table("history", "missed", "Brier", "skill", "calibration", "interval", "P>=0.8", "P>=0.9", "M*")
+    table.title = "At 99 %, each history alone"
     for name, one in result["populations"].items():
-        page = one["policies"]["P>=0.8"]
-        paging = f"{_text(page['precision'])}, {_text(page['median_lead_hours'])} h"
-        cells = (_pair(one["brier"]["99"]), _pair(one["calibration_error"]), _pair(one["coverage"]), paging)
-        table.add_row(name, str(one["tenant_months"]), _text(one["base_rate"]["99"]), *cells)
+        pages = [one["policies"][f"P>={level}"] for level in (0.8, 0.9)]
+        paging = [f"{_text(page['precision'], 2)}, {_text(page['median_lead_hours'], 1)} h" for page in pages]
+        pairs = (one["brier"]["99"], one["brier_skill"]["99"], one["calibration_error"], one["coverage"])
+        cells = (*(_pair(pair) for pair in pairs), *paging, _text(one["m_star_within_25_percent"], 2))
+        table.add_row(name, _text(one["base_rate"]["99"], 2), *cells)
     console.print(table)
     console.print(f"{result['seconds_per_tenant'] * 1e6:.0f} us of CPU for a forecast; seed {result['seed']}")
 
 
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _text(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _pair(scores: Mapping[str, float | None]) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from monitor.contract.support import headquarters
 from monitor.settings import load
 
 
@@ -19,6 +20,7 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="A list of {what,
     from monitor.stream import topics
 
     settings = load()  # a fault in them ends the command with all of them named
+    headquarters(settings)
     found: list[tuple[str, bool, str]] = [
         ("settings", True, f"kafka {settings.kafka_bootstrap}, sources {', '.join(settings.sources)}")
     ]

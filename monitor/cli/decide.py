@@ -16,6 +16,7 @@ from monitor.cli.deciding import (
     TenantOrAll,
     aligned,
     checked,
+    note_strangers,
     refused,
     say,
     send,
@@ -24,6 +25,7 @@ from monitor.cli.deciding import (
     standing,
     times,
 )
+from monitor.contract.exclusions import ALL
 from monitor.contract.instant import rfc3339
 from monitor.contract.rulings import FAULTS, SILENCE, Ruling, rulings
 from monitor.settings import load
@@ -116,6 +118,7 @@ def _rule(
     why = next((item for item in turned_down if item.id == new.id), None)
     if why:
         raise refused(why, as_json)
+    note_strangers(settings, None if tenant == ALL else [tenant])
     return send(settings, "decisions", tenant, new.record(), recorded)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
@@ -91,6 +92,16 @@ def newest_credits(settings: Settings) -> dict[tuple[str, str], dict[str, Any]]:
         if place not in newest or newest[place]["version"] < credit["version"]:
             newest[place] = credit
     return newest
+
+
+def note_strangers(settings: Settings, names: Sequence[str] | None) -> None:
+    """Say so when somebody decides about a tenant that nobody has a contract with, though there are contracts: it may be mistyped."""
+    known = {agreement.tenant for agreement in standing(settings, "contracts")}
+    strangers = sorted(set(names or ()) - known) if known else []
+    for name in strangers:
+        close = get_close_matches(name, known, n=1)
+        meant = f": did you mean {close[0]}?" if close else ""
+        typer.echo(f"there is no contract with {name!r}{meant}", err=True)
 
 
 def checked(kind: str, record: Mapping[str, Any], recorded: int, known: Iterable[Any] = ()) -> Any:

@@ -16,6 +16,7 @@ from monitor.cli.deciding import (
     checked,
     epoch_ms,
     finding,
+    note_strangers,
     refused,
     say,
     scope,
@@ -135,6 +136,8 @@ def _decide(
     if why:
         raise refused(why, as_json)
     after, _ = exclusions([*known, new], new.recorded)
+    if new.window:
+        note_strangers(settings, new.window.tenants)
     sent = send(settings, "exclusions", name, new.record(), recorded)
     return sent, next(item for item in after if item.id == name)
 

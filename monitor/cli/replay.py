@@ -145,7 +145,7 @@ async def _replay(
     begin, end = (_instant(at) for at, _ in (records[0], records[-1]))
     out.print(f"{len(records)} records from {begin} to {end}, {speed:g} times as fast")
     played = Played()
-    await topics.apply(own)
+    await topics.apply(own, for_ever=True)
     try:
         with tempfile.TemporaryDirectory(prefix="monitor-replay-") as folder:
             own = replace(own, data_dir=folder)

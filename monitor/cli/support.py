@@ -191,8 +191,11 @@ def _record(
             typer.echo(json.dumps({"refused": {"id": event.id, "reason": why}}))
         raise finding(f"refused: {why}; nothing was sent")
     sent = send(settings, TOPIC, tenant, event.record(), recorded)
-    terms = _terms(settings)(after)
-    say(sent, f"{tenant} {event.request}: {'; '.join(_stands(status(after, terms, recorded)))}", as_json)
+    now = status(after, _terms(settings)(after), recorded)
+    stands = list(_stands(now))
+    if now["missing"] and now["state"] in RUNNING:
+        stands.append(f"still missing: {', '.join(map(_words, now['missing']))}")
+    say(sent, f"{tenant} {event.request}: {'; '.join(stands)}", as_json)
 
 
 def _stands(record: Mapping[str, Any]) -> Iterator[str]:
@@ -200,8 +203,6 @@ def _stands(record: Mapping[str, Any]) -> Iterator[str]:
     yield f"{_words(record['state'])}, {record['severity']}"
     for owed, utc, hq in _owed(record):
         yield f"{_words(owed)} due {_shown(hq)}, {utc}"
-    if record["missing"] and record["state"] in RUNNING:
-        yield f"still missing: {', '.join(map(_words, record['missing']))}"
 
 
 # -- what is due

@@ -160,6 +160,8 @@ def _print(found: Status) -> None:
     for name, counts in found["portals"].items():
         portals.add_row(name, *(str(counts[each]) for each in ("good", "bad", "excluded", "unclassified")))
     console.print(portals)
+    if found["support"]:
+        console.print(f"open P1 support requests: {', '.join(found['support'])}")
     left = {t: m for t, m in (found["minutes_left"] or {}).items() if m is not None}
     projected = found["projected"] or {}
     if projected.get("p50") is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
 import logging
 import sys
@@ -13,11 +11,6 @@ import typer
 
 from monitor.cli.running import run
 from monitor.settings import Settings, load
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""As malloc.h has them."""
-KEPT_BYTES = 128 << 20
-"""Freed memory at the heap's end that is kept."""
 
 
 def worker() -> None:
@@ -61,18 +54,9 @@ def work(settings: Settings, partitions: dict[str, int]) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(1_000_000, 50, 100)
-    _keep_freed_memory()
     # Faust reads the command line when it runs.
     sys.argv = ["monitor", "worker", "--loglevel", "warning", "--without-web"]
     run_by = faust.Worker(app, loglevel="warning", quiet=True)
     # It would write a terminal's escapes into logs.
     run_by.spinner = None
     run_by.execute_from_commandline()
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep what a batch frees for the next one: the kernel would clear each page again. Other C libraries: no effect."""
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES // 8)
-        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)

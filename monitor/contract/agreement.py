@@ -168,6 +168,7 @@ class Agreements:
 
     tenant: str
     all: tuple[Agreement, ...] = ()
+    _months: dict[tuple[str, int], Month] = field(init=False, compare=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         others = {agreement.tenant for agreement in self.all} - {self.tenant}
@@ -178,6 +179,8 @@ class Agreements:
 
     def known(self, as_of: int) -> Agreements:
         """Those recorded by the instant `as_of` (ms, inside)."""
+        if all(item.recorded <= as_of for item in self.all):
+            return self
         return Agreements(self.tenant, tuple(item for item in self.all if item.recorded <= as_of))
 
     def at(self, minute: int) -> Agreement:
@@ -186,9 +189,12 @@ class Agreements:
 
     def month(self, name: str, extension: int = 0) -> Month:
         """The month called like "2026-11", the term being `extension` days longer than agreed; ValueError for another form."""
-        agreement = self._governing(name)
-        period = Period(self._starts(name), self._starts(_after(name)), name)
-        return Month(agreement, period, agreement.covered(period, extension))
+        found = self._months.get((name, extension))
+        if found is None:
+            agreement = self._governing(name)
+            period = Period(self._starts(name), self._starts(_after(name)), name)
+            found = self._months[name, extension] = Month(agreement, period, agreement.covered(period, extension))
+        return found
 
     def month_at(self, minute: int, extension: int = 0) -> Month:
         """The month that holds the UTC epoch minute."""

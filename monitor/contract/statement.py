@@ -45,9 +45,20 @@ FORMAT = 1
 """Of the document. A change that a reader must know of counts it up."""
 Kind = Literal["interim", "provisional", "final", "amendment"]
 _OF_THE_ISSUE = frozenset(
-    {"kind", "number", "sequence", "previous", "supersedes", "changed", "as_of", "evidence", "final_from"}
+    {
+        "kind",
+        "number",
+        "sequence",
+        "previous",
+        "supersedes",
+        "changed",
+        "as_of",
+        "evidence",
+        "final_from",
+        "outside_term",
+    }
 )
-"""What differs between two statements that say the same."""
+"""What differs between two statements that say the same: requests outside the term go on after the final statement of a short month."""
 _HEADLINE = ("verdict", "band", "days", "affected", "readings", "counts")
 
 
@@ -350,8 +361,10 @@ def seal(said: Mapping[str, Any], kind: Kind, tail: Tail, earlier: Statement | N
 
 
 def _says(document: Mapping[str, Any]) -> bytes:
-    """What an amendment is measured by: an exclusion that nobody has approved, or a correction of one, decides nothing yet."""
-    said = {name: value for name, value in document.items() if name not in _OF_THE_ISSUE}
+    """What an amendment is measured by. An exclusion that nobody has approved, or a correction of one, decides nothing yet; a silence nothing
+    before a person rules on it, and is told by weeks that are not kept for ever.
+    """
+    said = {name: value for name, value in document.items() if name not in _OF_THE_ISSUE | {"silence"}}
     said["exclusions"] = [
         {name: value for name, value in item.items() if name not in ("proposed", "corrected")}
         for item in document["exclusions"]

@@ -21,7 +21,7 @@ import numpy as np
 
 from monitor.counting import request as rq
 from monitor.counting import times
-from monitor.counting.frame import Decision, Frame, Tally
+from monitor.counting.frame import Decision, Frame, Tallies, Tally, pack
 from monitor.counting.records import Records
 from monitor.counting.request import Rejected, Request
 from monitor.counting.template import Said, Templates, read_runs
@@ -179,7 +179,7 @@ class Reader:
                     try:
                         requests.append(rq.read(records[here]))
                     except Rejected as error:
-                        refused.append(Refused(places[here], error))
+                        refused.append(Refused(places[here], error.alone()))
                     else:
                         mine.append(places[here])
             said += map(_said, requests)
@@ -279,7 +279,7 @@ class Reader:
                 rq.check_names(r.tenant, r.portal, r.code)
                 minute = rq.minute(r.time, now_ms)
             except Rejected as error:
-                refused.append(Refused(place, error))
+                refused.append(Refused(place, error.alone()))
             else:
                 where = _where(r.tenant, r.portal, r.outcome, r.fault, r.code, self.codes)
                 counts.add(minute, where)
@@ -329,7 +329,7 @@ class Chunk:
 
     def frames(self, place: Callable[[str], int], partitions: int, at_ms: int, complete_ms: int) -> list[Frame]:
         """A frame for each of the journal's `partitions`, also the empty ones; `place` gives a tenant's partition."""
-        tallies: list[dict[str, dict[str, Tally]]] = [{} for _ in range(partitions)]
+        tallies: list[Tallies] = [{} for _ in range(partitions)]
         for tenant, portal, tally in self.counts.tallies():
             tallies[place(tenant)].setdefault(tenant, {})[portal] = tally
         users: list[dict[str, dict[int, list[int]]]] = [{} for _ in range(partitions)]
@@ -353,7 +353,7 @@ class Chunk:
                 complete_ms=complete_ms,
                 read=self.read,
                 refused=self.refused,
-                tallies=tallies[q],
+                packed=pack(tallies[q]),
                 decisions=decisions[q],
                 users=users[q],
             )

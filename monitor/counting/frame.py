@@ -1,7 +1,8 @@
 """A frame: what one chunk of a source partition holds for one partition of the journal. The journal is made of frames and is the truth.
 
 A frame names its chunk by (topic, partition, start) and says where it ends (`upto`, outside). An empty one, start = upto, only says that
-everything before `start` is committed. Encoded as a MessagePack array with a version in front.
+everything before `start` is committed. Encoded as a MessagePack array with a version in front. The counts are left encoded until
+somebody asks for them: a frame waits for what seals it, and many are dropped.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ class Tally(msgspec.Struct, array_like=True, gc=False):
 
     minutes: dict[int, Row] = {}
     codes: dict[str, dict[int, int]] = {}
+
+
+Tallies = dict[str, dict[str, Tally]]
+"""Counts by tenant and portal."""
 
 
 class Decision(msgspec.Struct, array_like=True, gc=False, frozen=True):
@@ -37,7 +42,7 @@ class Frame(msgspec.Struct, array_like=True, gc=False, kw_only=True):
     (both epoch milliseconds; 0 when the worker has just taken over and does not know).
 
     `users`: samples (`counting.users`) by tenant and UTC epoch minute; empty when users are not counted.
-    `partitions` is how many the topic has; `read` and `refused` count the records of the whole chunk.
+    `partitions` is how many the topic has; `read` and `refused` count the records of the whole chunk; `packed` are the tallies.
     """
 
     version: int = VERSION
@@ -50,9 +55,23 @@ class Frame(msgspec.Struct, array_like=True, gc=False, kw_only=True):
     complete_ms: int
     read: int = 0
     refused: int = 0
-    tallies: dict[str, dict[str, Tally]] = {}
+    packed: msgspec.Raw = msgspec.field(default=msgspec.Raw(b"\x80"), name="tallies")
     decisions: list[Decision] = []
     users: dict[str, dict[int, list[int]]] = {}
+
+    def tallies(self) -> Tallies:
+        """The counts; ValueError when they are none."""
+        try:
+            return _unpack(self.packed)
+        except msgspec.MsgspecError as error:
+            raise ValueError(
+                f"{self.topic}-{self.partition} from {self.start}: expected a frame's counts: {error}"
+            ) from None
+
+
+def pack(tallies: Tallies) -> msgspec.Raw:
+    """Counts as a frame holds them."""
+    return msgspec.Raw(encode(tallies))
 
 
 class _Unread(msgspec.Struct, array_like=True, gc=False, kw_only=True):
@@ -68,7 +87,7 @@ class _Unread(msgspec.Struct, array_like=True, gc=False, kw_only=True):
     complete_ms: int
     read: int
     refused: int
-    tallies: dict[str, msgspec.Raw]
+    packed: dict[str, msgspec.Raw]
     decisions: msgspec.Raw
     users: dict[str, msgspec.Raw] = {}
 
@@ -78,6 +97,7 @@ _decode = msgspec.msgpack.Decoder(Frame).decode
 _decode_unread = msgspec.msgpack.Decoder(_Unread).decode
 _decode_samples = msgspec.msgpack.Decoder(dict[int, list[int]]).decode
 _decode_portals = msgspec.msgpack.Decoder(dict[str, Tally]).decode
+_unpack = msgspec.msgpack.Decoder(Tallies).decode
 
 
 def decode(data: bytes) -> Frame:
@@ -93,7 +113,7 @@ def decode_of(data: bytes, tenant: str) -> Frame:
     """As `decode`, with the counts of one tenant alone and without decisions: many times as fast where there are many tenants."""
     try:
         unread = _decode_unread(data)
-        mine = unread.tallies.get(tenant)
+        mine = unread.packed.get(tenant)
         tallies = {} if mine is None else {tenant: _decode_portals(mine)}
         met = unread.users.get(tenant)
         users = {} if met is None else {tenant: _decode_samples(met)}
@@ -109,7 +129,7 @@ def decode_of(data: bytes, tenant: str) -> Frame:
         complete_ms=unread.complete_ms,
         read=unread.read,
         refused=unread.refused,
-        tallies=tallies,
+        packed=pack(tallies),
         users=users,
     )
     return _known(frame, unread.version)

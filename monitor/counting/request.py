@@ -65,6 +65,11 @@ class Rejected(ValueError):
         self.reason = reason
         self.place = place
 
+    def alone(self) -> Rejected:
+        """The error without the calls it came through: who keeps it would keep their whole batch in memory."""
+        self.__traceback__ = self.__context__ = None
+        return self
+
 
 class Request(msgspec.Struct, gc=False):
     """The native request. `time`: RFC 3339 with an offset or epoch milliseconds; `latency_ms` in milliseconds."""

@@ -129,9 +129,11 @@ class Page:
         return fit
 
     def windows(self, at: Places, width: int) -> NDArray[np.bytes_]:
-        """The `width` bytes from each of these places; what begins too near the end is another's."""
+        """The `width` bytes from each of these places; others where the text ends before."""
+        if not 0 < width <= len(self.text):
+            return np.zeros(len(at), dtype=f"S{max(1, width)}")
         all_of_them: NDArray[np.bytes_] = np.ndarray(
-            max(0, len(self.text) - width + 1), dtype=f"S{width}", buffer=self.bytes, strides=(1,)
+            len(self.text) - width + 1, dtype=f"S{width}", buffer=self.bytes, strides=(1,)
         )
         return all_of_them[np.minimum(at, len(all_of_them) - 1)]
 

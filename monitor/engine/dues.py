@@ -3,8 +3,9 @@
 It works on a tenant and on `Facts`; when to look and how much at a time is the engine's. Everything that was said stands in the account,
 so that looking again says nothing twice. Rules beside the contract's own:
 
-- A month is looked at from its end on. Settled months are looked at again when `account.reopened` says so: a decision at once, requests
-  that came late an hour after the first of them, so that a trickle makes one amendment and not hundreds.
+- A month is looked at once everything up to its end is counted. Settled months are looked at again when `account.reopened` says so: a
+  decision at once, requests that came late an hour after the first of them, so that a trickle makes one amendment and not hundreds.
+- Where there was neither a contract nor a request there is no statement.
 - Months whose minutes are no longer all kept are left as they are.
 - *final* and *amended* are announced beside the statement when the month was missed, or somebody was told that it might be.
 """
@@ -19,11 +20,11 @@ from datetime import date
 import msgspec
 
 from monitor.contract import terms as promised
-from monitor.contract.agreement import Agreements
+from monitor.contract.agreement import Agreements, Month
 from monitor.contract.credits import Account as Credits
 from monitor.contract.credits import Credit, fold, notices
 from monitor.contract.exclusions import exclusions, in_scope
-from monitor.contract.period import MINUTE_MS, day_start, local_date, month_after
+from monitor.contract.period import DAY, MINUTE_MS, Period, day_start, local_date
 from monitor.contract.readings import Affected, Sheet, Tally
 from monitor.contract.rulings import rulings
 from monitor.contract.statement import Facts, Statement, Tail, final_at, issue
@@ -79,14 +80,17 @@ def newest(tenant: Tenant, month: str, table: Mapping[bytes, bytes]) -> tuple[in
 
 
 class Look:
-    """One look at a tenant at `now_ms`. `said`: what is to be announced, in order; `records`: table records to be made durable with
-    the account, `removed` those that hold nothing any more; `sheets`: how many months were recounted, which is what a look costs.
+    """One look at a tenant at `now_ms`, when everything up to `complete_ms` is counted.
+
+    `said`: what is to be announced, in order; `records`: table records to be made durable with the account, `removed` those that hold
+    nothing any more; `sheets`: how many months were recounted, which is what a look costs.
     """
 
     def __init__(
         self,
         tenant: Tenant,
         now_ms: int,
+        complete_ms: int,
         stamp: int,
         oldest_day: int,
         facts: FactsOf,
@@ -95,6 +99,7 @@ class Look:
     ) -> None:
         self.tenant = tenant
         self.now_ms = now_ms
+        self.complete_ms = complete_ms
         self.stamp = stamp
         self.oldest_minute = oldest_day * 1440
         self.said: list[Announcement] = []
@@ -114,11 +119,20 @@ class Look:
         known = tenant.agreements.known(self.now_ms)
         for month in list(self._months(known)):
             self._settle(known, month)
+        self._postpone(known)
         self._notify(known)
         self._credit()
+        settled = {item.month for item in tenant.account.issued if item.kind in SETTLED}
+        tenant.settled_until = max((self._month(known, name).covered.end for name in settled), default=0)
         return self._following(known)
 
     # -- statements
+
+    def _month(self, known: Agreements, name: str) -> Month:
+        """The month, the days applied to its term on top."""
+        month = known.month(name)
+        account = self.tenant.credits
+        return known.month(name, account.extension(month.agreement)) if account else month
 
     def _months(self, known: Agreements) -> Iterator[str]:
         """The months that may have a statement due."""
@@ -126,16 +140,50 @@ class Look:
         first = self.tenant.first_minute
         if first is None:
             return
-        month = known.month_at(max(first, self.oldest_minute))
-        while month.period.end * MINUTE_MS <= self.now_ms or month.covered.end * MINUTE_MS <= self.now_ms:
+        month = self._month(known, known.month_at(max(first, self.oldest_minute)).period.name)
+        while month.covered.end * MINUTE_MS <= self.complete_ms:
             name = month.period.name
             if month.period.start >= self.oldest_minute or name not in self._last:
                 last = self._last.get(name)
-                if last is None or last.kind == "provisional" or account.reopened.get(name, NEVER) <= self.now_ms:
+                if last is None:
+                    due = self._concerns(month, known)
+                else:
+                    due = last.kind == "provisional" or account.reopened.get(name, NEVER) <= self.now_ms
+                if due:
                     yield name
             if month.period.end * MINUTE_MS > self.now_ms:
                 return
-            month = known.month(month_after(month.period, month.agreement.zone).name)
+            month = self._month(known, known.month_at(month.period.end).period.name)
+
+    def _postpone(self, known: Agreements) -> None:
+        """What was to be looked at again and was not: a month whose term goes on now waits for its end, one that is not kept is left."""
+        reopened = self.tenant.account.reopened
+        for name in [name for name, at in reopened.items() if at <= self.now_ms]:
+            end = self._month(known, name).covered.end * MINUTE_MS
+            if end > self.complete_ms:
+                reopened[name] = end
+            else:
+                del reopened[name]
+
+    def _concerns(self, month: Month, known: Agreements) -> bool:
+        """Whether a month without a statement is to have one."""
+        if month.standing in ("ended", "not_started"):
+            return False
+        since = min((item.recorded for item in known.all), default=NEVER)
+        expected = month.agreement.contracted and since < month.period.end * MINUTE_MS
+        return expected or self._requested(month.period)
+
+    def _requested(self, period: Period) -> bool:
+        """Whether there was any request in the period."""
+        for number in self.tenant.numbers:
+            first, upto = period.start - number * DAY, period.end - number * DAY
+            if first <= 0 and upto >= DAY:
+                return True
+            if first < DAY and upto > 0:
+                day = self.tenant.day(number, self._table)
+                if day is not None and day.between(max(0, first), upto):
+                    return True
+        return False
 
     def _settle(self, known: Agreements, name: str) -> None:
         account = self.tenant.account
@@ -208,7 +256,7 @@ class Look:
         )
 
     def _final_ms(self, known: Agreements, name: str) -> int:
-        month = known.month(name)
+        month = self._month(known, name)
         agreement = month.agreement
         at = final_at(month.covered, agreement.zone, agreement.terms.final_business_days, frozenset())
         return at * MINUTE_MS
@@ -218,7 +266,7 @@ class Look:
     def _notify(self, known: Agreements) -> None:
         """Once a local day, while the month runs: tell of affected dates that are over."""
         tenant = self.tenant
-        month = known.month_at(self.now_ms // MINUTE_MS)
+        month = self._month(known, known.month_at(self.now_ms // MINUTE_MS).period.name)
         if not month.agreement.contracted or month.standing != "in_term" or not tenant.failed:
             return
         today = local_date(self.now_ms // MINUTE_MS, month.agreement.zone).isoformat()
@@ -243,7 +291,8 @@ class Look:
         tenant = self.tenant
         tenant.credits = credits_of(tenant, self.now_ms)
         for month, credit in tenant.credits.credits.items():
-            if credit.version == tenant.account.credits.get(month) or _empty(credit):
+            told = tenant.account.credits.get(month)
+            if credit.version == told or (told is None and _empty(credit)):
                 continue
             tenant.account.credits[month] = credit.version
             self._say(credit.id, "credit", msgspec.json.encode(credit.record()))
@@ -252,7 +301,7 @@ class Look:
 
     def _following(self, known: Agreements) -> int:
         minute = self.now_ms // MINUTE_MS
-        month = known.month_at(minute)
+        month = self._month(known, known.month_at(minute).period.name)
         zone = month.agreement.zone
         times = [month.period.end * MINUTE_MS]
         if month.covered.end * MINUTE_MS > self.now_ms:

@@ -8,7 +8,8 @@ Rules:
    the log. What is announced stands in the account before it is sent: a restart sends the same bytes under the same id.
 5. Order of durability, which whoever drives the engine must keep: accounts; then days, announcements; then the commit of (O, H).
 
-Messages: `take` (a journal record). Effects: `statuses` (the present, to be overwritten), `checkpoint` (what must be made durable).
+Messages: `take` (a journal record). Effects: `statuses` and `support_statuses` (the present, to be overwritten), `checkpoint` (what
+must be made durable).
 Errors: ValueError from a record that is no frame of ours or a table record that is none. Anything else is a bug.
 """
 
@@ -47,6 +48,7 @@ from monitor.engine.users import OPEN_MINUTES, UserDay
 from monitor.engine.verdict import CLEARED, NONE, Policy, Verdict, announcement_id, decide
 from monitor.engine.verdict import Evidence as Seen
 from monitor.forecast import Fleet, Forecast, History, MonthSoFar, forecast
+from monitor.forecast.silence import LOOKBACK
 
 TICK_MS = 10_000
 """The engine evaluates when its clock passes a multiple of this."""
@@ -63,8 +65,8 @@ CAUGHT_UP_MS = 30_000
 """Verdicts wait while the sources are read this far behind the clock."""
 PROMISED = ("in_term", "unknown")
 """Where a tenant stands to its contract when somebody may be owed something."""
-KEPT_DAYS = 120
-"""Days of minutes kept in the table."""
+KEPT_DAYS = 190
+"""Days of minutes kept in the table: a month, four months in which it may be amended, and the weeks before that tell its silences."""
 SHEETS_A_TICK = 50
 """Months recounted for statements and notices at each tick, so that a month's end does not hold up everything else."""
 DECODED_DAYS = 4
@@ -73,7 +75,8 @@ DECODED_DAYS = 4
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What must be made durable, in this order: `accounts`; `days` and `announcements`; the commit of (`offset`, `horizon`).
+    """What must be made durable, in this order: `accounts`, one after the other; `days` and `announcements`; the commit of (`offset`,
+    `horizon`).
 
     `removed` are keys of the table that hold nothing any more.
     """
@@ -134,7 +137,8 @@ class Engine:
         self.shared_rulings: list[Ruling] = []
         self.fleet = NO_FLEET
         self.seen = Met()
-        self._tick = -1
+        self._unseen = True
+        """Whether no tenant has been looked at since the engine was made."""
         self._fleet_minute = -1
         self._quiet_minute = -1
         self._outbox: list[Announcement] = []
@@ -162,7 +166,6 @@ class Engine:
                 continue
             if key == state.SHARED:
                 self.shared = state.decode_shared(self.table[key])
-                self._read_shared()
                 continue
             if key.startswith(state.EVIDENCE):
                 self.evidence[int(key[len(state.EVIDENCE) :])] = state.decode_evidence(self.table[key])
@@ -171,7 +174,6 @@ class Engine:
             tenant = self._tenant(name.decode())
             if what == state.ACCOUNT:
                 tenant.account = state.decode_account(self.table[key])
-                self._read_decisions(tenant)
                 self._outbox += [a for a in tenant.account.announcements if a.stamp > self.horizon]
             elif what.startswith(state.SUPPORT):
                 tickets.append(key)
@@ -182,8 +184,13 @@ class Engine:
         self._outbox += self.desk.load(tickets, self.horizon, self.clock_ms)
         # Within a tenant they stay in the order in which they were decided.
         self._outbox.sort(key=lambda a: (a.stamp, a.tenant))
+        # What was taken up after the clock that is durable is taken up again.
+        self.shared.taken_ms = min(self.shared.taken_ms, self.clock_ms)
+        self._read_shared()
         self._windows = self._approved(self.shared.taken_ms)
         for tenant in self.tenants.values():
+            tenant.account.taken_ms = min(tenant.account.taken_ms, self.clock_ms)
+            self._read_decisions(tenant)
             tenant.left_out = LeftOut(self._windows_of(tenant))
 
     def _tenant(self, name: str) -> Tenant:
@@ -221,11 +228,11 @@ class Engine:
         if sealed.frame is None:
             return
         # Later than all that was said so far, and not before the worker that read it had checked it.
-        recorded = max(self.clock_ms + 1, sealed.frame.at_ms)
+        recorded = max(self.partition.decided_ms + 1, sealed.frame.at_ms)
         for decision in sealed.frame.decisions:
             self._decide(stamp, decision, Kept(recorded, sealed.frame.partition, decision.offset, decision.value))
         numbers: set[int] = set()
-        for name, portals in sealed.frame.tallies.items():
+        for name, portals in sealed.frame.tallies().items():
             tenant = self._tenant(name)
             tenant.touch()
             self._touched.add(name)
@@ -262,11 +269,12 @@ class Engine:
         tenant.last_minute = max(quiet.last_minute(tenant, self.table), base + max(part.minutes))
         if number not in tenant.recovered:
             self.platform.count(number, part.minutes)
-        if tenant.account.issued and month is not None and base + min(part.minutes) < month.period.start:
-            self._came_late(tenant, {base + minute for minute in part.minutes})
+        first = base + min(part.minutes)
+        if tenant.account.issued and first < tenant.settled_until:
+            self._came_late(tenant, {first, base + max(part.minutes)})
 
     def _came_late(self, tenant: Tenant, minutes: Iterable[int]) -> None:
-        """Settled months that these minutes are in are looked at again, in a while."""
+        """Settled months that these minutes of a day are in, its first and last, are looked at again, in a while."""
         settled = {item.month for item in tenant.account.issued if item.kind in SETTLED}
         for name in {tenant.agreements.month_at(minute).period.name for minute in minutes} & settled:
             at = tenant.account.reopened.setdefault(name, self.clock_ms + LATE_MS)
@@ -384,11 +392,14 @@ class Engine:
         if complete is not None and self.stamp > self.horizon and self.only is None:
             self._attend()
         tick = self.clock_ms // TICK_MS
-        if clock is None or tick <= self._tick or self.stamp <= self.horizon or self.only is not None:
+        new = tick > self.partition.decided_ms // TICK_MS
+        if clock is None or not (new or self._unseen) or self.stamp <= self.horizon or self.only is not None:
             return
         if complete is not None and self.clock_ms - complete <= CAUGHT_UP_MS:
-            first, self._tick = self._tick < 0, tick
-            self._evaluate(tick, everyone=first)
+            self._unseen = False
+            if new:
+                self.partition.decided_ms = self.clock_ms
+            self._evaluate(tick, decide=new)
 
     def _attend(self) -> None:
         """Let the support desk see what has come to be due."""
@@ -399,18 +410,18 @@ class Engine:
         for name in changed:
             self.tenants[name].touch()
 
-    def _evaluate(self, tick: int, *, everyone: bool) -> None:
+    def _evaluate(self, tick: int, *, decide: bool) -> None:
+        """Bring what is known of tenants up to date; and decide, if it is time to."""
         minute = self.clock_ms // MINUTE_MS
         upto = minute + 1  # the present minute counts as far as it has come
-        concerned = self._take_up()
+        concerned = self._take_up() if decide else set()
         troubled = {name for name, tenant in self.tenants.items() if self._in_trouble(tenant)}
         if len(troubled) > MOST_AT_EACH_TICK:
             troubled.clear()
         due = [
             tenant
             for tenant in self.tenants.values()
-            if everyone
-            or tenant.forecast is None
+            if tenant.forecast is None
             or tenant.name in troubled
             or tenant.name in concerned
             or tick - tenant.looked_at_tick >= TICKS_A_MINUTE
@@ -434,14 +445,16 @@ class Engine:
             new = tenant.forecast is None
             tenant.forecast_at_minute = minute - (_hash(tenant) // TICKS_A_MINUTE % FORECAST_EVERY if new else 0)
         self._project(forecast_due, upto)
+        for tenant in due:
+            tenant.touch()
+        if not decide:
+            return
         for tenant in forecast_due:
             self._judge(tenant)
         if minute != self._quiet_minute:
             self._quiet_minute = minute
             self._listen(minute)
         self._settle()
-        for tenant in due:
-            tenant.touch()
 
     def _listen(self, minute: int) -> None:
         """Once a minute, on minutes that are complete: who has become silent?"""
@@ -476,8 +489,11 @@ class Engine:
         for tenant in due:
             if self.stamp <= tenant.account.stamp or tenant.period is None:
                 continue
-            oldest = self.clock_ms // MINUTE_MS // DAY - KEPT_DAYS
-            look = Look(tenant, self.clock_ms, self.stamp, oldest, self.facts, self.listened, self.table)
+            # Of a month looked at again the weeks before it must be kept too: they tell its silences.
+            oldest = self.clock_ms // MINUTE_MS // DAY - KEPT_DAYS + LOOKBACK
+            look = Look(
+                tenant, self.clock_ms, self.complete_ms, self.stamp, oldest, self.facts, self.listened, self.table
+            )
             tenant.due_ms = look.take()
             self._records |= look.records
             self._removed += look.removed
@@ -496,7 +512,7 @@ class Engine:
         extension = tenant.credits.extension(known.agreement) if tenant.credits else 0
         first, last = known.period.start // DAY, (known.period.end - 1) // DAY
         numbers = [number for number in sorted(tenant.numbers) if first <= number <= last]
-        days = [day for number in numbers if (day := self._peek(tenant, number)) is not None]
+        days = [self._peek(tenant, number) for number in numbers]
         topics: dict[tuple[str, int], tuple[int, int]] = {}
         begin = self.following
         for number in range(first, last + 1):
@@ -533,11 +549,19 @@ class Engine:
         tenant = self.tenants[facts.agreements.tenant]
         covered = facts.agreements.known(facts.as_of).month(facts.month, facts.extension).covered
         upto = min(covered.end, facts.as_of // MINUTE_MS)
+        self._sum_up_platform()
         found = quiet.of_month(tenant, lambda number: self._peek(tenant, number), covered.start, upto, facts.gaps)
         return replace(facts, silences=[*found, *self.platform.between(covered.start, upto, facts.gaps)])
 
-    def _peek(self, tenant: Tenant, number: int) -> Day | None:
-        """A day that does not stay decoded."""
+    def _sum_up_platform(self) -> None:
+        """Add to the platform what was read from the table and that no forecast has asked for yet."""
+        for tenant in self.tenants.values():
+            for number in sorted(tenant.recovered):
+                self.platform.recovered(number, quiet.requests_of(self._peek(tenant, number)))
+            tenant.recovered.clear()
+
+    def _peek(self, tenant: Tenant, number: int) -> Day:
+        """A day that holds requests; it does not stay decoded."""
         found = tenant.days.get(number)
         return found or Day.decode(number, self.table[state.day_key(tenant.name, number)])
 
@@ -600,7 +624,12 @@ class Engine:
                 month = self._month(tenant)
                 period = month.period
                 at = max(period.start, min(upto, period.end))
-                months.append(MonthSoFar(tenant.name, period.start, period.end, at, *_good_bad(month)))
+                # A forecast knows no portals: a window for some of them would take all of the tenant's demand away.
+                windows = (w for w in tenant.left_out.windows if w.portals is None and w.end > at)
+                ahead = tuple((window.start, window.end) for window in windows)
+                months.append(
+                    MonthSoFar(tenant.name, period.start, period.end, at, *_good_bad(month), maintenance=ahead)
+                )
             made = forecast(months, [t.history for t in group if t.history is not None], self.fleet, thresholds)
             for tenant, one in zip(group, made, strict=True):
                 tenant.forecast = one
@@ -751,24 +780,26 @@ class Engine:
 
     def checkpoint(self) -> Checkpoint:
         """What must be durable for everything taken in so far to be; follow the order of rule 5, then call `checkpointed`."""
-        accounts: dict[bytes, bytes] = {}
+        # In the order in which they become durable: an account after its statements, what concerns all after the accounts that took it up, and
+        # the clock last, so that whatever is missing is done again at the same time.
+        accounts, self._records = self._records, {}
         days: dict[bytes, bytes] = {}
-        for name in self._touched:
+        for name in sorted(self._touched):
             tenant = self.tenants[name]
-            tenant.account.stamp = self.stamp
+            # What was written before a crash may be ahead of what has been read again.
+            tenant.account.stamp = max(tenant.account.stamp, self.stamp)
             accounts[state.account_key(name)] = state.encode(tenant.account)
             for number in tenant.dirty:
                 days[state.day_key(name, number)] = tenant.days[number].encode()
             tenant.dirty.clear()
-        accounts |= self._records | self.desk.records(self.stamp)
-        self.partition.clock_ms, self.partition.complete_ms = self.clock_ms, self.complete_ms
-        accounts[state.PARTITION] = state.encode(self.partition)
+        accounts |= self.desk.records(self.stamp)
         if self._shared_touched:
-            self.shared.stamp = self.stamp
+            self.shared.stamp = max(self.shared.stamp, self.stamp)
             accounts[state.SHARED] = state.encode(self.shared)
         self._forget_evidence()
         accounts |= {state.evidence_key(n): state.encode(self.evidence[n]) for n in self._evidence_touched}
-        self._records = {}
+        self.partition.clock_ms, self.partition.complete_ms = self.clock_ms, self.complete_ms
+        accounts[state.PARTITION] = state.encode(self.partition)
         self._shared_touched = False
         self._evidence_touched.clear()
         days |= self._users_kept()

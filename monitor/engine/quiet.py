@@ -22,6 +22,8 @@ Gaps = Sequence[tuple[int, int]]
 """UTC epoch minutes [from, to) that were not measured."""
 Integers = NDArray[np.int64]
 PLATFORM = "platform"
+PLATFORM_DAYS = LOOKBACK + 45
+"""Days of the platform that are kept: a month until its final statement, and the weeks before that tell its silences."""
 
 
 def requests_of(day: Day) -> Integers:
@@ -71,7 +73,7 @@ class Platform:
             self._history.replace_day(number, total, np.zeros(DAY, dtype=np.int64))
         self._unfed.clear()
         self._history.close(now)
-        for number in [number for number in self._days if number < now // DAY - LOOKBACK]:
+        for number in [number for number in self._days if number < now // DAY - PLATFORM_DAYS]:
             del self._days[number]
         self.silence = None
         if self._last < 0 or now - self._last <= LEAST:

@@ -35,10 +35,8 @@ PARTITION = b"\0partition"
 SHARED = b"\0shared"
 SUPPORT = b"support-"
 EVIDENCE = b"\0evidence-"
-
-
 NEVER = 1 << 60
-"""Epoch milliseconds that do not come."""
+"""A time, in minutes or milliseconds, that does not come."""
 
 
 class Kept(msgspec.Struct, array_like=True, frozen=True):
@@ -141,12 +139,15 @@ class Unmeasured(msgspec.Struct, array_like=True, frozen=True):
 
 
 class PartitionRecord(msgspec.Struct, array_like=True):
-    """What concerns every tenant of a journal partition. `clock_ms`, `complete_ms`: the log's, epoch milliseconds."""
+    """What concerns every tenant of a journal partition. `stamp`: of the last gap; `clock_ms`, `complete_ms`: the log's; `decided_ms`: what the
+    clock was when verdicts and statements were last decided (epoch milliseconds).
+    """
 
     stamp: int = -1
     clock_ms: int = 0
     complete_ms: int = 0
     unmeasured: list[Unmeasured] = []
+    decided_ms: int = -1
 
 
 encode = msgspec.msgpack.Encoder().encode
@@ -220,6 +221,7 @@ class Tenant:
         "recovered",
         "rhythm",
         "rulings",
+        "settled_until",
         "silence",
         "standing",
         "unfed",
@@ -245,6 +247,8 @@ class Tenant:
         """When the newest decision that has not been taken up was recorded; None when all have been."""
         self.due_ms = 0
         """When something may fall due next, epoch milliseconds."""
+        self.settled_until = NEVER
+        """Requests of UTC epoch minutes before this one may come late for a settled month; `NEVER` before the first look."""
         self.numbers: set[int] = set()
         """The days that hold requests."""
         self.days: dict[int, Day] = {}

@@ -10,7 +10,7 @@ A request is a fold over what the log has of it (`contract.support.requests`); n
    headquarters' standard.
 5. `support-status` is said when something changed, again an hour later, and every hour while clocks run: a woken worker may have written an old
    record last. Readers keep the greatest stamp.
-6. A request that nothing was heard of for `KEPT_DAYS`, and whose clocks do not run, is let go. Of a request no more than `MOST_EVENTS` are kept.
+6. A request that nothing was heard of for `KEPT_MS`, and whose clocks do not run, is let go. Of a request no more than `MOST_EVENTS` are kept.
 """
 
 from __future__ import annotations
@@ -155,10 +155,11 @@ class Desk:
 
         `clock_ms`: the log's clock.
         """
+        second = clock_ms // 1000 > self._clock // 1000
         self.now_ms, self._clock = max(self.now_ms, now_ms), clock_ms
         said: list[Announcement] = []
         changed: set[str] = set()
-        for name in self._grave:
+        for name in self._grave if second else ():
             if self._held[name[0]][name[1]].link != open_breach(self._tenant(name[0])):
                 self._changed[name] = None
                 changed.add(name[0])
@@ -185,9 +186,9 @@ class Desk:
         said = []
         if stamp > ticket.stamp:
             # The last that made the difference: a function of the log, whenever it is looked at.
-            known_ms = max(
-                [item.recorded for item in ticket.kept] + [event.time for event in events if event.time <= now]
-            )
+            agreements = self._tenant(name[0]).agreements.known(self._clock).all
+            recorded = [item.recorded for item in ticket.kept] + [agreement.recorded for agreement in agreements]
+            known_ms = max(recorded + [event.time for event in events if event.time <= now])
             for breach in announcements(request, terms, ticket.told, now):
                 if breach.type == "withdrawn":
                     breach = replace(breach, at=known_ms)  # noqa: PLW2901  # the same breach, with its instant
@@ -198,8 +199,7 @@ class Desk:
             ticket.looked_ms = now
             # What is committed has been sent, and need not be kept to be sent again.
             ticket.announcements = [e for e in ticket.announcements if e.stamp > horizon] + said
-        heard_ms = max(item.recorded for item in ticket.kept) if ticket.kept else now
-        settled_ms = 0 if request.running or request.ahead else heard_ms
+        settled_ms = 0 if request.running or request.ahead else max(item.recorded for item in ticket.kept)
         if said or settled_ms != ticket.settled_ms:
             ticket.settled_ms = settled_ms
             self._touched.add(name)
@@ -285,6 +285,9 @@ class Desk:
         return found
 
     def _hold(self, name: Name, held: Held) -> Held:
+        key = state.ticket_key(*name)
+        if key in self.removed:
+            self.removed.remove(key)
         self._held.setdefault(name[0], {})[name[1]] = held
         return held
 

@@ -23,11 +23,13 @@ THRESHOLDS = (9900, 9500, 9000)
 RANDOM_TIMES = 4
 """Random times a month: one in each quarter of it."""
 INCIDENT_LOOKS, INCIDENT_AGE = 12.0, 1440.0
-"""A failure is looked at, while it lasts, by chance at a rate of looks / (age + this) a minute: evenly in its first day,
-then ever more seldom, so that a week of failure does not outweigh all the others.
+"""What "during incidents" means: a failure is looked at, while it lasts and the counts show it, by chance at a rate of
+looks / (age + this) a minute: evenly in its first day, then ever more seldom.
 
-That rate knows nothing of the end. A random moment between start and end would: given its age, it is likelier to lie in
-a short failure.
+The rate knows nothing of the end, so a forecast that is right about what it cannot know is calibrated at these looks.
+One random moment of each failure, or of a month's failing minutes, would peek: given its age, it is likelier to lie in
+a short failure. Every failing minute alike would not, but durations have so heavy a tail that a failure of some weeks
+would outweigh all others, and nearly all its minutes come after the miss is certain.
 """
 LOOK_EVERY = 720
 """Minutes between looks when nothing fails."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from monitor.contract.period import DAY, Period
 from monitor.forecast.history import Floats, Ints
 
-WEEK = 7 * DAY
+YEAR = 365 * DAY
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,15 +33,20 @@ class World:
     """One generator's parameters.
 
     - Arrival: `monthly` first failures a tenant and month, whose rate varies between tenants as Gamma(`rate_shape`);
-    each is followed by Poisson(`follow`) more within some days; `daytime`: share of them that start on weekdays from 8
-    to 18 o'clock, the others at any time; `drift`: the factor by which the rate changes over the whole history. -
-    Duration in minutes: log-normal with `median` and `sigma`; a share `tail` is `tail_from` times Pareto(`tail_k`)
-    instead. - Severity: `severities` are (weight, lowest, highest share failing); `recovers`: share of failures whose
-    second half is half as bad. - Spread: tenants belong to one of `operators`; a share `shared` of failures hits all of
-    an operator's tenants. - Requests: `requests` a day, log-uniform between tenants, growing by `growth` (standard
-    deviation of the logarithm) a month, with hourly noise Gamma(`evenness`); `retry`: further requests for each that
-    fails, in the first hour; `give_up`: share of the failing requests that no longer come after four hours;
-    `background`: share failing at all times, log-uniform.
+      each is followed by Poisson(`follow`) more within some days; `daytime`: share of them that start on weekdays from
+      8 to 18 o'clock, the others at any time; `drift`: the factor by which the rate changes over the whole history;
+      `season`: how far the rate goes up and down over the year, as a share of it.
+    - Duration in minutes: log-normal with `median` and `sigma`, or, where `sigma` is None, exponential with `median`; a
+      share `tail` is `tail_from` times Pareto(`tail_k`) instead.
+    - Tenants differ: each one's durations by a log-normal factor (standard deviation `unlike`), and the weights of its
+      severities by another (twice that). What hits several is as long and as bad as it is for the first of them.
+    - Severity: `severities` are (weight, lowest, highest share failing); `recovers`: share of failures whose second
+      half is half as bad.
+    - Spread: tenants belong to one of `operators`; a share `shared` of failures hits all of an operator's tenants.
+    - Requests: `requests` a day, log-uniform between tenants, growing by `growth` (standard deviation of the
+      logarithm) a month, up and down by half of `season` over the year and a quarter within a month, with hourly noise
+      Gamma(`evenness`); `retry`: further requests for each that fails, in the first hour; `give_up`: share of the
+      failing requests that no longer come after four hours; `background`: share failing at all times, log-uniform.
     """
 
     name: str
@@ -52,11 +57,13 @@ class World:
     follow: float = 0.2
     daytime: float = 0.5
     drift: float = 1.0
+    season: float = 0.0
     median: float = 110.0
-    sigma: float = 0.8
+    sigma: float | None = 0.8
     tail: float = 0.1
     tail_from: float = 400.0
     tail_k: float = 1.1
+    unlike: float = 0.5
     severities: tuple[tuple[float, float, float], ...] = ((0.4, 0.02, 0.2), (0.35, 0.2, 0.7), (0.25, 0.7, 1.0))
     recovers: float = 0.2
     operators: int = 10
@@ -70,14 +77,67 @@ class World:
 
 
 WORLDS: tuple[World, ...] = (
-    World("status pages", monthly=1.5, tail=0.13, tail_k=0.95, severities=((0.25, 0.02, 0.2), (0.35, 0.2, 0.7), (0.4, 0.7, 1.0))),
-    World("rare and long", monthly=0.6, rate_shape=0.7, median=200.0, sigma=1.3, tail=0.05, tail_k=1.0, shared=0.3,
-    operators=6), World( "often and short", monthly=6.0, rate_shape=3.0, median=25.0, sigma=1.0, tail=0.03,
-    tail_from=180.0, tail_k=0.9, follow=0.5 ), World( "storms", monthly=1.5, retry=1.5, give_up=0.6, recovers=0.5,
-    shared=0.4, operators=5, daytime=0.8, severities=((0.5, 0.3, 1.0), (0.5, 0.9, 1.0)), sigma=1.0, tail=0.06, ), World(
-    "drifting", monthly=0.9, drift=4.0, growth=0.15, evenness=10.0, sigma=1.1, tail=0.08, tail_k=1.3, background=(3e-4,
-    5e-3), severities=((0.6, 0.02, 0.15), (0.4, 0.1, 1.0)), ),
-)  # fmt: skip
+    World(
+        "status pages",
+        unlike=0.8,
+        monthly=1.7,
+        rate_shape=0.5,
+        follow=0.4,
+        tail=0.13,
+        tail_k=0.95,
+        severities=((0.35, 0.02, 0.2), (0.35, 0.2, 0.7), (0.3, 0.7, 1.0)),
+    ),
+    World("light tails", unlike=0.3, monthly=2.8, rate_shape=2.0, median=110.0, sigma=None, tail=0.0),
+    World(
+        "rare and severe",
+        monthly=0.8,
+        rate_shape=0.7,
+        median=200.0,
+        sigma=1.3,
+        tail=0.05,
+        tail_k=1.0,
+        severities=((0.3, 0.3, 0.7), (0.7, 0.7, 1.0)),
+    ),
+    World(
+        "frequent and mild",
+        monthly=8.0,
+        rate_shape=3.0,
+        median=25.0,
+        sigma=1.0,
+        tail=0.03,
+        tail_from=180.0,
+        tail_k=0.9,
+        follow=0.5,
+        severities=((0.6, 0.02, 0.2), (0.3, 0.2, 0.7), (0.1, 0.7, 1.0)),
+    ),
+    World(
+        "storms",
+        unlike=0.0,
+        monthly=1.1,
+        retry=1.5,
+        give_up=0.6,
+        recovers=0.5,
+        daytime=0.8,
+        severities=((0.5, 0.3, 1.0), (0.5, 0.9, 1.0)),
+        sigma=1.0,
+        tail=0.06,
+    ),
+    World("one fate", unlike=0.0, monthly=1.5, shared=0.7, operators=3, median=90.0, sigma=1.1, tail=0.08, tail_k=1.2),
+    World("seasonal", monthly=1.7, season=0.8, median=120.0, sigma=1.0, tail=0.07),
+    World(
+        "drifting",
+        unlike=0.7,
+        monthly=1.6,
+        drift=4.0,
+        growth=0.15,
+        evenness=10.0,
+        sigma=1.1,
+        tail=0.08,
+        tail_k=1.3,
+        background=(3e-4, 5e-3),
+        severities=((0.6, 0.02, 0.15), (0.4, 0.1, 1.0)),
+    ),
+)
 
 
 def outages(world: World, periods: Sequence[Period], seed: int) -> list[list[Outage]]:
@@ -87,6 +147,8 @@ def outages(world: World, periods: Sequence[Period], seed: int) -> list[list[Out
     months = len(periods)
     rates = world.monthly * rng.gamma(world.rate_shape, 1 / world.rate_shape, world.tenants)
     operator = rng.integers(0, world.operators, world.tenants)
+    paces = np.exp(world.unlike * rng.standard_normal(world.tenants))
+    tilts = np.exp(2 * world.unlike * rng.standard_normal((world.tenants, len(world.severities))))
     found: list[list[Outage]] = [[] for _ in range(world.tenants)]
     for tenant in range(world.tenants):
         hits = operator == operator[tenant]
@@ -96,7 +158,7 @@ def outages(world: World, periods: Sequence[Period], seed: int) -> list[list[Out
         for n, whom in ((own, np.array([tenant])), (common, np.flatnonzero(hits))):
             for first in _arrivals(world, rng, n, start, end):
                 for when in (first, *(first + rng.exponential(2 * DAY, rng.poisson(world.follow)).astype(int))):
-                    one = _outage(world, rng, int(when))
+                    one = _outage(world, rng, int(when), float(paces[tenant]), tilts[tenant])
                     for other in whom.tolist():
                         late, share = int(rng.integers(0, 10)), one.share * rng.uniform(0.8, 1.0)
                         found[other].append(Outage(one.start + late, max(one.end + late, one.start + late + 1), share))
@@ -110,6 +172,9 @@ def _arrivals(world: World, rng: np.random.Generator, n: int, start: int, end: i
     # Density proportional to drift ** place.
     place = np.log1p(u * (world.drift - 1)) / np.log(world.drift) if world.drift != 1 else u
     when = (start + place * (end - start)).astype(np.int64)
+    if world.season:  # thinned: what comes when the rate is low goes to another time of the year
+        away = rng.random(n) * (1 + world.season) > 1 + world.season * np.sin(2 * np.pi * when / YEAR)
+        when[away] = np.clip(when[away] + np.where(when[away] + YEAR // 2 < end, YEAR // 2, -YEAR // 2), start, end - 1)
     day = when // DAY
     office = rng.random(n) < world.daytime
     day[office] -= np.maximum((day[office] + 3) % 7 - 4, 0)  # day 0 was a Thursday: a weekend's go to its Friday
@@ -117,14 +182,16 @@ def _arrivals(world: World, rng: np.random.Generator, n: int, start: int, end: i
     return np.asarray(np.clip(day * DAY + within, start, end - 1))
 
 
-def _outage(world: World, rng: np.random.Generator, start: int) -> Outage:
+def _outage(world: World, rng: np.random.Generator, start: int, pace: float, tilt: Floats) -> Outage:
     if rng.random() < world.tail:
         minutes = world.tail_from * (rng.pareto(world.tail_k) + 1)
+    elif world.sigma is None:
+        minutes = world.median / np.log(2) * rng.exponential()
     else:
         minutes = world.median * np.exp(world.sigma * rng.standard_normal())
-    weights = np.array([w for w, _, _ in world.severities])
+    weights = tilt * np.array([w for w, _, _ in world.severities])
     _, low, high = world.severities[rng.choice(len(weights), p=weights / weights.sum())]
-    return Outage(start, start + max(int(min(minutes, 60 * DAY)), 2), float(rng.uniform(low, high)))
+    return Outage(start, start + max(int(min(pace * minutes, 60 * DAY)), 2), float(rng.uniform(low, high)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +201,7 @@ class Crowd:
     requests: float
     shape: Floats
     growth: float
+    season: float
     evenness: float
     retry: float
     give_up: float
@@ -156,6 +224,7 @@ class Crowd:
             drawn if requests is None else requests,
             np.asarray(shape / shape.mean()),
             world.growth,
+            world.season,
             world.evenness,
             world.retry,
             world.give_up,
@@ -171,6 +240,9 @@ def counts(crowd: Crowd, mine: Sequence[Outage], period: Period, seed: Sequence[
     hours = -(-period.minutes // 60)
     level = np.exp(crowd.growth * rng.standard_normal())
     mean = crowd.requests / DAY * level * crowd.shape[minutes // 60 % 168]
+    if crowd.season:
+        part = (minutes - period.start) / period.minutes
+        mean *= 1 + crowd.season * (np.sin(2 * np.pi * minutes / YEAR) / 2 + np.sin(4 * np.pi * part) / 4)
     mean *= np.repeat(rng.gamma(crowd.evenness, 1 / crowd.evenness, hours), 60)[: period.minutes]
     days = -(-period.minutes // DAY)
     usual = crowd.background * rng.gamma(4.0, 0.25, days)

@@ -247,7 +247,7 @@ class History:
     (42, 24, 2), at number % 42. 10 kB a tenant, and 150 bytes for each incident.
     """
 
-    __slots__ = ("_incidents", "_past", "days", "hours", "newest", "rhythm")
+    __slots__ = ("_incidents", "_past", "_settled", "days", "hours", "newest", "rhythm")
 
     def __init__(self) -> None:
         self.newest = -1
@@ -256,6 +256,7 @@ class History:
         self.rhythm = np.zeros((RHYTHM_DAYS, 24, 2), dtype=np.uint8)
         self._incidents: dict[int, tuple[Incident, ...]] = {}
         self._past: Past | None = None
+        self._settled: _Reading | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, History) and (
@@ -280,6 +281,8 @@ class History:
         self._advance(number)
         if number <= self.newest - KEPT:
             return
+        if number < self.newest:
+            self._settled = None
         made = digest(np.asarray(demand, dtype=np.int64), np.asarray(bad, dtype=np.int64))
         carried = made.carried
         self.days[number % KEPT] = (
@@ -318,7 +321,7 @@ class History:
         self.newest = number
         for day in [d for d in self._incidents if d <= number - KEPT]:
             del self._incidents[day]
-        self._past = None
+        self._past = self._settled = None
 
     def copy(self) -> History:
         """The same history; later changes to either do not show in the other."""
@@ -327,7 +330,7 @@ class History:
         other.days, other.hours = self.days.copy(), self.hours.copy()
         other.rhythm = self.rhythm.copy()
         other._incidents = dict(self._incidents)
-        other._past = self._past
+        other._past, other._settled = self._past, self._settled
         return other
 
     def past(self) -> Past:
@@ -339,40 +342,17 @@ class History:
     def _read(self) -> Past:
         numbers = np.arange(self.newest - KEPT + 1, self.newest + 1)
         rows = self.days[numbers % KEPT]
-        quiet_demand, quiet_bad = rows["demand"].copy(), rows["bad"].copy()
         asked = np.flatnonzero(rows["demand"])
-        ended: list[Incident] = []
-        present: Incident | None = None
         if asked.size == 0:
-            return Past(-1, -1, *_columns(ended), present, (0, 0), -1, quiet_demand, quiet_bad, (0, 0))
-        before = 0
-        for place in asked.tolist():
-            number = int(numbers[place])
-            mine = self._incidents.get(number, ())
-            if present is None and not mine:
-                continue
-            base = number * DAY
-            if present is not None:
-                if number > before + 1:
-                    # A whole day without requests between them: nobody knows that it went on.
-                    ended.append(_ended(present))
-                    present = None
-                else:
-                    present, mine, requests, failures = _carry(present, base, rows[place], mine)
-                    quiet_demand[place] -= requests
-                    quiet_bad[place] -= failures
-                    if not present.open:
-                        ended.append(present)
-                        present = None
-            for one in mine:
-                quiet_demand[place] -= one.requests
-                quiet_bad[place] -= one.failures
-                moved = Incident(base + one.start, base + one.end, one.requests, one.failures, one.open)
-                if one.open:
-                    present = moved
-                else:
-                    ended.append(moved)
-            before = number
+            none = np.zeros(KEPT, dtype=np.int64)
+            return Past(-1, -1, *_columns([]), None, (0, 0), -1, none, none, (0, 0))
+        # Only the newest day changes from minute to minute.
+        if self._settled is None:
+            self._settled = _Reading.of(rows, asked[asked < KEPT - 1], numbers, self._incidents)
+        reading = self._settled.copy()
+        reading.quiet_demand[-1], reading.quiet_bad[-1] = rows["demand"][-1], rows["bad"][-1]
+        if asked[-1] == KEPT - 1:
+            reading.take(rows, KEPT - 1, self.newest, self._incidents.get(self.newest, ()))
         first, last = int(asked[0]), int(asked[-1])
         recent_since = int(numbers[last]) * DAY + max(int(rows["last"][last]) + 1 - RECENT, 0)
         recent_requests, recent_failures = int(rows["recent_requests"][last]), int(rows["recent_failures"][last])
@@ -383,14 +363,66 @@ class History:
         return Past(
             int(numbers[first]) * DAY + int(rows["first"][first]),
             int(numbers[last]) * DAY + int(rows["last"][last]),
-            *_columns(ended),
-            present,
+            *_columns(reading.ended),
+            reading.present,
             (recent_requests, recent_failures),
             recent_since,
-            quiet_demand,
-            quiet_bad,
-            (int(quiet_demand[-QUIET_DAYS:].sum()), int(quiet_bad[-QUIET_DAYS:].sum())),
+            reading.quiet_demand,
+            reading.quiet_bad,
+            (int(reading.quiet_demand[-QUIET_DAYS:].sum()), int(reading.quiet_bad[-QUIET_DAYS:].sum())),
         )
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The days read so far: the incidents that have ended, the one that goes on, the last day with requests."""
+
+    ended: list[Incident]
+    present: Incident | None
+    before: int
+    quiet_demand: Ints
+    quiet_bad: Ints
+
+    @classmethod
+    def of(
+        cls, rows: NDArray[np.void], asked: Ints, numbers: Ints, incidents: dict[int, tuple[Incident, ...]]
+    ) -> _Reading:
+        """Read the days at the places `asked`, oldest first."""
+        reading = cls([], None, 0, rows["demand"].copy(), rows["bad"].copy())
+        for place in asked.tolist():
+            number = int(numbers[place])
+            mine = incidents.get(number, ())
+            if mine or reading.present is not None:
+                reading.take(rows, place, number, mine)
+        return reading
+
+    def copy(self) -> _Reading:
+        return _Reading([*self.ended], self.present, self.before, self.quiet_demand.copy(), self.quiet_bad.copy())
+
+    def take(self, rows: NDArray[np.void], place: int, number: int, mine: tuple[Incident, ...]) -> None:
+        """Read the day `number`, whose row is at `place` and whose own incidents are `mine`."""
+        base = number * DAY
+        if self.present is not None:
+            if number > self.before + 1:
+                # A whole day without requests between them: nobody knows that it went on.
+                self.ended.append(_ended(self.present))
+                self.present = None
+            else:
+                self.present, mine, requests, failures = _carry(self.present, base, rows[place], mine)
+                self.quiet_demand[place] -= requests
+                self.quiet_bad[place] -= failures
+                if not self.present.open:
+                    self.ended.append(self.present)
+                    self.present = None
+        for one in mine:
+            self.quiet_demand[place] -= one.requests
+            self.quiet_bad[place] -= one.failures
+            moved = Incident(base + one.start, base + one.end, one.requests, one.failures, one.open)
+            if one.open:
+                self.present = moved
+            else:
+                self.ended.append(moved)
+        self.before = number
 
 
 def _ended(one: Incident) -> Incident:

@@ -36,11 +36,16 @@ class _Looks:
             name: np.array([k.baselines[name] for _, k in found if k.baselines]).reshape(shape) for name in NAMES
         }
         self.quarter = np.array([r.quarter(k.now) for r, k in found], dtype=int)
+        self.open = np.array([_open(r.crossed[THRESHOLDS[0]], k.now) for r, k in found], dtype=bool)
         self.tenant = [r.tenant for r, _ in found]
         inside = [k.made.p05 is not None and k.made.p95 is not None and _inside(r, k) for r, k in found]
         self.covered = np.array(inside, dtype=float)
         self.young = np.array([r.young for r, _ in found], dtype=bool)
         self.small = np.array([r.requests < 300 * 30 for r, _ in found], dtype=bool)
+
+
+def _open(crossed: int | None, now: int) -> bool:
+    return crossed is None or now < crossed
 
 
 def _inside(trail: Trail, look: Look) -> bool:
@@ -64,7 +69,10 @@ def judge(trails: Sequence[Trail]) -> dict[str, Any]:
             for name, t in zip(names, THRESHOLDS, strict=True)
         },
         "looks": {kind: looks[kind].size for kind in KINDS},
+        "looks_missed": _scores(looks, lambda _, missed: _mean(missed)),
         "brier": _scores(looks, _brier),
+        "brier_skill": _scores(looks, _skill),
+        "before_certain": _before_certain(looks["incident"]),
         "brier_interval": {kind: _clustered(looks[kind]) for kind in KINDS},
         "log_loss": _scores(looks, _log_loss),
         "brier_by_quarter": [
@@ -84,6 +92,7 @@ def judge(trails: Sequence[Trail]) -> dict[str, Any]:
         "baselines": {
             name: {
                 "brier": _scores(looks, _brier, name),
+                "brier_skill": _scores(looks, _skill, name),
                 "log_loss": _scores(looks, _log_loss, name),
                 "calibration_error": {
                     kind: _calibration(looks[kind].others[name][:, 0], looks[kind].missed[:, 0]) for kind in KINDS
@@ -116,9 +125,27 @@ def _brier(p: Floats, missed: Floats) -> float | None:
     return _mean((p - missed) ** 2)
 
 
+def _skill(p: Floats, missed: Floats) -> float | None:
+    """1 - Brier / the Brier score of always saying the share of these looks that was missed; None when all ended alike."""
+    brier, share = _brier(p, missed), _mean(missed)
+    return 1 - brier / (share * (1 - share)) if brier is not None and share and share < 1 else None
+
+
 def _log_loss(p: Floats, missed: Floats) -> float | None:
     p = np.clip(p, LEAST, 1 - LEAST)
     return _mean(-np.log(np.where(missed, p, 1 - p)))
+
+
+def _before_certain(looks: _Looks) -> dict[str, float | None]:
+    """The looks during incidents that come before the first threshold's miss is certain: where there is still doubt."""
+    p, missed = looks.p[looks.open, 0], looks.missed[looks.open, 0]
+    return {
+        "looks": float(missed.size),
+        "looks_missed": _mean(missed),
+        "brier": _brier(p, missed),
+        "brier_skill": _skill(p, missed),
+        "calibration_error": _calibration(p, missed),
+    }
 
 
 def _clustered(looks: _Looks) -> tuple[float, float] | None:

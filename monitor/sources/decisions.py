@@ -30,6 +30,8 @@ READERS: Mapping[str, Callable[[Any, int], Any]] = MappingProxyType(
 """By kind, which is the topic's name: what reads a record and names every fault in it."""
 MOST_BYTES = 1 << 16
 """The longest record: many travel in one frame."""
+DEEPEST = 32
+"""The most levels of brackets."""
 FOR_ALL = frozenset({"exclusions"})
 """Kinds that go to every partition: their records name tenants inside, or none."""
 MAY_BE_FOR_ALL = frozenset({"decisions"})
@@ -46,6 +48,7 @@ def read_decision(kind: str, offset: int, value: bytes, now_ms: int) -> Decision
         raise Rejected(Reason.DECISION, "$", f"expected JSON: {error}") from None
     if not isinstance(found, dict):
         raise Rejected(Reason.DECISION, "$", f"expected an object, got {type(found).__name__}")
+    _check_depth(found)
     tenant = ALL if kind in FOR_ALL else found.get("tenant")
     for_all = tenant == ALL and kind in FOR_ALL | MAY_BE_FOR_ALL
     if not for_all and not (isinstance(tenant, str) and _TENANT.fullmatch(tenant)):
@@ -55,3 +58,14 @@ def read_decision(kind: str, offset: int, value: bytes, now_ms: int) -> Decision
     except ValueError as error:
         raise Rejected(Reason.DECISION, "$", str(error)) from None
     return Decision(kind, offset, str(tenant), value)
+
+
+def _check_depth(found: Any) -> None:
+    """Rejected for a nest of brackets: what reads it later, deeper in its own stack, must not fail on it."""
+    level = [found]
+    for _ in range(DEEPEST):
+        level = [part for item in level for part in (item.values() if isinstance(item, dict) else item)]
+        level = [part for part in level if isinstance(part, dict | list)]
+        if not level:
+            return
+    raise Rejected(Reason.TOO_DEEP, "$", f"expected at most {DEEPEST} levels, got a nest of brackets")

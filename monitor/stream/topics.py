@@ -18,6 +18,7 @@ from monitor.settings import Settings
 
 DAY_MS = 86_400_000
 LARGE = str(16 << 20)
+KEPT = {"retention.ms": "-1"}
 DECISIONS = {name: name for name in ("contracts", "exclusions", "decisions", "claims", "support-requests")}
 """Topics of people's decisions, and the kind that each carries."""
 
@@ -120,11 +121,12 @@ class Step:
     said: str
 
 
-async def apply(settings: Settings, *, dry_run: bool = False) -> list[Step]:
+async def apply(settings: Settings, *, dry_run: bool = False, for_ever: bool = False) -> list[Step]:
     """Make the topics that are missing and bring ours to the configuration that is wanted; with `dry_run` only say so.
 
     Sources belong to whoever fills them: one that is there stays as it is. Of ours nothing is kept for a shorter time than before. The number
-    of partitions is that of the journal, and cannot be changed. Raises Unreachable, and MissingTopics when the broker refuses.
+    of partitions is that of the journal, and cannot be changed. `for_ever`: what is made is not deleted by age, as recorded requests are old
+    when they come. Raises Unreachable, and MissingTopics when the broker refuses.
     """
     async with _admin(settings) as (admin, found):
         journal = settings.topic("journal")
@@ -142,7 +144,15 @@ async def apply(settings: Settings, *, dry_run: bool = False) -> list[Step]:
         changes = [step async for step in _changes(admin, settings, [t for t in topics if t.name in found])]
         if missing and not dry_run:
             answer = await admin.create_topics(
-                [NewTopic(t.name, t.partitions, settings.replicas, topic_configs=dict(t.config)) for t in missing]
+                [
+                    NewTopic(
+                        t.name,
+                        t.partitions,
+                        settings.replicas,
+                        topic_configs={**t.config, **(KEPT if for_ever else {})},
+                    )
+                    for t in missing
+                ]
             )
             for name, code, *_ in answer.topic_errors:
                 if code and for_code(code) is not TopicAlreadyExistsError:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from monitor.cli import register
+from monitor.cli import contract, register
+from monitor.cli.deciding import checked
+from monitor.contract.support import STANDARD_SUPPORT
 from monitor.settings import Settings
 from monitor.stream import topics
 from monitor.stream.reading import records
@@ -156,6 +159,17 @@ def test_decisions_about_exclusions_that_cannot_be_are_refused_before_anything_i
     assert json.loads(as_json.stdout)["refused"]["reason"] == "unknown"
 
 
+def test_a_mistyped_tenant_is_pointed_out_where_there_are_contracts(desk: Desk) -> None:
+    mistyped = WINDOW.replace("acme", "acmee")
+    assert desk.run(f"exclude add m-1 {mistyped}").stderr == ""
+    desk.says("contract add acme --partner north")
+    done = desk.run(f"exclude add m-2 {mistyped}")
+    assert (done.exit_code, done.stderr) == (0, "there is no contract with 'acmee': did you mean acme?\n")
+    ruling = "--as external --from 2026-03-01T00:00:00Z --by ada --reason vendor"
+    assert desk.run(f"decide classify zebra E-1 {ruling}").stderr == "there is no contract with 'zebra'\n"
+    assert desk.run(f"decide classify * E-1 {ruling}").stderr == ""
+
+
 def test_rulings_are_listed_with_those_about_all_and_can_be_withdrawn(desk: Desk) -> None:
     desk.says("decide classify * E-17 --as external --from 2026-03-01T00:00:00Z --by ada --reason vendor")
     desk.says(
@@ -234,3 +248,11 @@ def test_without_a_broker_or_its_topics_each_command_ends_with_one_line(kafka: s
         1,
         f"{unique}.exclusions: not on {kafka}; `monitor topics apply` makes it\n",
     )
+
+
+def test_a_contracts_file_may_hold_a_package_of_support_with_tomls_own_dates(tmp_path: Path) -> None:
+    text = 'tenant = "acme"\nstart = 2026-01-01\n[support]\nversion = "enhanced-1"\ncompany_holidays = [2026-12-24]\n'
+    (tmp_path / "contract.toml").write_text(text)
+    agreement = checked("contracts", contract._file(tmp_path / "contract.toml"), 1_795_000_000_000)
+    assert agreement.record()["support"] == {"version": "enhanced-1", "company_holidays": ["2026-12-24"]}
+    assert agreement.support_terms(STANDARD_SUPPORT).hours.company_holidays == {date(2026, 12, 24)}

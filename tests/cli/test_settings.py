@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from monitor.contract.support import headquarters
 from monitor.settings import Settings, SettingsError, load
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +98,26 @@ def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:
 )
 def test_a_mapping_is_written_as_names_and_values(text: str, expected: dict[str, str], tmp_path: Path) -> None:
     assert load({"MONITOR_SOURCES": text}, tmp_path).sources == expected
+
+
+def test_company_holidays_are_dates_with_commas_or_toml_dates(tmp_path: Path) -> None:
+    days = (date(2026, 12, 24), date(2026, 12, 31))
+    assert load({"MONITOR_COMPANY_HOLIDAYS": "2026-12-24, 2026-12-31"}, tmp_path).company_holidays == days
+    assert load({"MONITOR_COMPANY_HOLIDAYS": ""}, tmp_path).company_holidays == ()
+    assert "company_holidays: " in fault({"MONITOR_COMPANY_HOLIDAYS": "Christmas"}, tmp_path)
+    (tmp_path / "monitor.toml").write_text("company_holidays = [2026-12-24, 2026-12-31]")
+    assert load({}, tmp_path).company_holidays == days
+
+
+def test_the_desk_keeps_the_headquarters_hours_and_holidays_and_a_place_that_nobody_knows_is_a_fault() -> None:
+    found = headquarters(Settings(hq_zone="Australia/Sydney", hq_public_holidays="AU-NSW"))
+    assert (found.hours.zone, found.hours.country, found.hours.subdivision) == ("Australia/Sydney", "AU", "NSW")
+    with pytest.raises(
+        SettingsError, match="the headquarters' zone: expected an IANA zone such as Europe/London, found 'Mars'"
+    ):
+        headquarters(Settings(hq_zone="Mars"))
+    with pytest.raises(SettingsError, match="public_holidays: expected a country"):
+        headquarters(Settings(hq_public_holidays="GB-XXX"))
 
 
 def test_no_source_at_all_is_a_fault(tmp_path: Path) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import ValidationError
 
 from monitor.contract.agreement import Agreements, agreement_of
 from monitor.contract.credits import claim_of, fold
@@ -22,8 +20,8 @@ from monitor.contract.period import month_named
 from monitor.contract.readings import Minutes, Silence, UserMinutes
 from monitor.contract.rulings import ruling_of
 from monitor.contract.statement import Facts, Stretch, Tail, canonical, interim, issue
+from tests.schemas import schema
 
-SCHEMAS = Path(__file__).parents[2] / "deploy" / "schemas"
 LATE = 1_800_000_000_000
 READERS: dict[str, Callable[[Any, int], Any]] = {
     "contract": agreement_of,
@@ -31,13 +29,6 @@ READERS: dict[str, Callable[[Any, int], Any]] = {
     "claim": claim_of,
     "decision": ruling_of,
 }
-
-
-@cache
-def schema(name: str) -> Draft202012Validator:
-    data = json.loads((SCHEMAS / f"{name}.schema.json").read_text())
-    Draft202012Validator.check_schema(data)
-    return Draft202012Validator(data, format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 
 def examples(name: str) -> list[Any]:

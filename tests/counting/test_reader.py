@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 
@@ -124,7 +126,7 @@ def test_batches_count_as_their_records_do_one_by_one(several: list[list[bytes |
 
 
 FIELDS = {
-    "time": ['"2026-11-23T10:00:07.123Z"', '"2026-11-23T09:59:59.999Z"', '"2026-11-23T10:05:31.000Z"', '"2026-11-23T10:00:60.000Z"'],
+    "time": ['"2026-11-23T10:00:07.123Z"', '"2026-11-23T09:59:59.999Z"', '"2026-11-23T10:05:31.000Z"', '"2026-11-23T10:00:60.000Z"', '""'],
     "tenant": ['"ant"', '"bee-2"', '"Ant"'],
     "portal": ['"login"', '"self service"'],
     "outcome": ['"success"', '"failure"', '"maybe"'],
@@ -210,6 +212,39 @@ def test_a_template_takes_what_is_of_its_form_and_nothing_else() -> None:
     assert left == [2, 3, 4]
 
 
+def test_a_form_with_long_constants_is_looked_for_in_short_records_too() -> None:
+    long = b'{"%b":true,"time":"2026-11-23T10:00:07Z","tenant":"ant","portal":"p","outcome":"success"}' % (b"x" * 500)
+    short = b'{"a":"","b":"","c":"","d":"","e":1}'
+    assert long.count(b'"') == short.count(b'"')
+    reader, counts = Reader(CODES), Counts()
+    reader.many = 1
+    assert not reader.count(Records.of([long]), NOW, counts)
+    refused = reader.count(Records.of([short, b"{}"]), NOW, counts)
+    assert [place for place, _ in refused] == [0, 1]
+    assert cells(counts).total() == 1
+
+
+def test_a_refused_record_does_not_keep_its_batch_in_memory() -> None:
+    class Watched(Records):
+        __slots__ = ("__weakref__",)
+
+    batch = Watched(
+        *(
+            getattr(Records.of([b'{"x":1}', b"{", b'{"tenant":"A b"}']), name)
+            for name in ("buffer", "starts", "lengths")
+        )
+    )
+    seen = weakref.ref(batch)
+    gc.disable()
+    try:
+        refused = Reader({}).count(batch, NOW, Counts())
+        del batch
+        assert seen() is None
+    finally:
+        gc.enable()
+    assert len(refused) == 3
+
+
 def test_what_was_learned_of_a_minute_does_not_let_a_later_clock_refuse_it_or_an_earlier_one_accept_it() -> None:
     value = b'{"tenant":"ant","portal":"p","outcome":"success","time":"2026-11-23T10:05:00Z"}'
     reader, counts = Reader({}), Counts()
@@ -230,9 +265,9 @@ def test_a_chunk_gives_each_tenant_to_one_frame_and_takes_up_where_it_was_taken(
     taken = chunk.take()
     first, second, third = taken.frames({"ant": 0, "bee": 2}.__getitem__, 3, at_ms=9, complete_ms=8)
     assert [(f.start, f.upto, f.read, f.refused) for f in (first, second, third)] == [(100, 125, 13, 1)] * 3
-    assert {t: {p: x.minutes for p, x in ps.items()} for t, ps in first.tallies.items()} == {
+    assert {t: {p: x.minutes for p, x in ps.items()} for t, ps in first.tallies().items()} == {
         "ant": {"p": {7: [5, 0, 0, 0, 0], 8: [0, 0, 5, 0, 0]}}
     }
-    assert not second.tallies
-    assert third.tallies["bee"]["p"].codes == {"E-9": {7: 2}}
+    assert not second.tallies()
+    assert third.tallies()["bee"]["p"].codes == {"E-9": {7: 2}}
     assert (chunk.start, chunk.upto, chunk.empty, len(chunk.counts)) == (125, 125, True, 0)

@@ -94,7 +94,10 @@ def test_the_headers_of_a_status_are_as_described() -> None:
 def test_a_frame_has_the_fields_that_are_described_in_their_order() -> None:
     described = SCHEMAS["frame"]
     assert (
-        described["x-order"] == list(Frame.__struct_fields__) == described["required"] == list(described["properties"])
+        described["x-order"]
+        == list(Frame.__struct_encode_fields__)
+        == described["required"]
+        == list(described["properties"])
     )
     frame = Frame(topic="auth-requests", partition=0, partitions=1, start=0, upto=0, at_ms=1, complete_ms=0)
     assert encode(frame)[0] == 0x90 | len(described["x-order"])

@@ -6,28 +6,18 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
-from referencing import Registry, Resource
 
 from monitor.counting import frame as frames
 from monitor.counting.chunk import Chunk, Reader
 from monitor.counting.records import Records
 from monitor.engine.engine import TICK_MS, Engine
 from monitor.outlets.records import CloudEvents
+from tests.schemas import SCHEMAS, schema
 
-SCHEMAS = Path(__file__).parents[2] / "deploy" / "schemas"
 TOPIC = "auth-requests"
 HOUR_MS = 3_600_000
 START_MS = 1_795_996_800_000
 """2026-11-30T00:00:00Z, the last day of a month."""
-
-
-def schema(name: str) -> Draft202012Validator:
-    def beside(uri: str) -> Resource[Any]:
-        return Resource.from_contents(json.loads((SCHEMAS / uri).read_text()))
-
-    data = json.loads((SCHEMAS / f"{name}.schema.json").read_text())
-    registry: Registry[Any] = Registry(retrieve=beside)  # type: ignore[call-arg]  # attrs' alias is not seen
-    return Draft202012Validator(data, registry=registry, format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 
 SCHEMA_OF = {

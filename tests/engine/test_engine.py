@@ -47,7 +47,7 @@ class Journal:
         made = Frame(
             topic="auth-requests", partition=0, partitions=1, start=start, upto=upto, at_ms=at_ms,
             complete_ms=at_ms - lag_seconds * 1000,
-            tallies={tenant: {"login": Tally(dict(rows))} for tenant, rows in counts.items()},
+            packed=frames.pack({tenant: {"login": Tally(dict(rows))} for tenant, rows in counts.items()}),
         )  # fmt: skip
         self.records.append(frames.encode(made))
 

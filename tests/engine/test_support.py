@@ -58,7 +58,9 @@ class Log:
 
     def requests(self, at: str, row: list[int]) -> None:
         minute = instant(at) // MINUTE
-        self._frame("auth-requests", instant(at), sum(row), tallies={"acme": {"login": Tally({minute: row})}})
+        self._frame(
+            "auth-requests", instant(at), sum(row), packed=frames.pack({"acme": {"login": Tally({minute: row})}})
+        )
         self.tick(at)
 
     def _frame(self, topic: str, at: int, read: int, **what: Any) -> None:
@@ -234,6 +236,9 @@ def test_a_request_that_is_long_settled_is_let_go() -> None:
     made = log.feed(engine).checkpoint()
     assert made.removed == [b"acme\0support-R1"]
     assert b"acme\0support-R1" not in table
+    log.event("reopened", "2027-12-30T10:00Z")
+    log.tick("2027-12-30T10:01Z")
+    assert statuses(log.feed(engine))["R1"]["refused"][0]["reason"] == "the request is not open yet"
 
 
 def test_the_tenants_package_governs_from_when_it_takes_effect() -> None:
@@ -276,8 +281,15 @@ def test_a_contract_that_comes_late_changes_the_due_times_of_open_requests() -> 
     )
     log.ticks("2026-11-16T11:31Z", "2026-11-16T11:40Z", 10_000)
     log.feed(engine)
-    assert ids(engine.checkpoint().announcements)[-1].endswith("first_response_overdue/2026-11-16T11:00:00Z")
+    missed = "acme/R1/0/first_response_overdue/2026-11-16T11:00:00Z"
+    assert ids(engine.checkpoint().announcements)[-1] == missed
     assert statuses(engine)["R1"]["first_response_due"] == "2026-11-16T11:00:00Z"
+    contract = {"tenant": "acme", "support": {"first_response_minutes": {"P1": 120}}}
+    log.decide("2026-11-16T11:50Z", contract, topic="contracts")
+    log.ticks("2026-11-16T11:50Z", "2026-11-16T11:55Z", 10_000)
+    taken = log.feed(engine).checkpoint().announcements[-1]
+    assert taken.id == f"{missed}/withdrawn"
+    assert rfc3339(taken.at_ms)[:16] == "2026-11-16T11:50", "it is withdrawn when the contract came to be known"
 
 
 def test_a_standing_verdict_and_the_open_p1_requests_name_each_other() -> None:

@@ -150,3 +150,28 @@ def test_silent_days_are_days_without_demand():
     after = forecast([MonthSoFar("a", month, month + 60 * DAY, month + 42 * DAY, 28 * DAY, 0)], [history], Fleet.of([]))
     assert before[0].expected_requests == pytest.approx(60 * DAY, rel=0.02)
     assert after[0].expected_requests < 50 * DAY
+
+
+def test_a_history_read_at_every_step_equals_one_read_at_the_end():
+    rng = np.random.default_rng(7)
+    often, once = History(), History()
+    for step in range(300):
+        number = 20_000 + step // 5 - int(rng.integers(0, 3))
+        demand = rng.poisson(3 * rng.integers(0, 2), DAY)
+        bad = np.zeros_like(demand)
+        for first in rng.integers(0, DAY, rng.integers(0, 3)):
+            upto = first + int(rng.exponential(600))
+            bad[first:upto] = rng.binomial(demand[first:upto], 0.7)
+        for history in (often, once):
+            history.replace_day(number, demand, bad)
+        often.past()
+    mine, theirs = often.past(), once.past()
+    for name in ("starts", "durations", "severities", "quiet_demand", "quiet_bad"):
+        assert np.array_equal(getattr(mine, name), getattr(theirs, name)), name
+    assert (mine.first, mine.last, mine.present, mine.recent, mine.quiet) == (
+        theirs.first,
+        theirs.last,
+        theirs.present,
+        theirs.recent,
+        theirs.quiet,
+    )

@@ -34,6 +34,7 @@ the readings put the month in different bands; the one by requests is the contra
 reading   good  bad  availability  band       days
 requests  3100  50   98.412 %      95 % kept  3
 minutes   31    5    86.111 %      none kept  10
+users     310   50   86.111 %      none kept  10
 
 exclusion  state     category     from (UTC)        to                month with it     without it
 m-7        approved  maintenance  2026-03-10 10:00  2026-03-10 10:05  98.412 %, 3 days  96.875 %, 3 days
@@ -57,20 +58,15 @@ def march(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play
         tenant="acme", zone="Europe/London", partner="north", start="2026-01-01", end="2026-12-31",
     )  # fmt: skip
     played.requests("tick", "2026-02-20T09:00:30Z", 1)
-    played.until("the contract is taken up", lambda: _status(played).get("zone") == "Europe/London")
+    played.until("the contract is taken up", lambda: played.status("acme").get("zone") == "Europe/London")
     for day in range(1, 12):
         if day == 10:
             for minute in range(10):
                 played.requests("acme", f"2026-03-10T10:{minute:02d}:00Z", 0, 10)
         played.requests("acme", AT.format(day=day), 100)
-    played.until("the outage is in the status", lambda: _status(played).get("bad") == 100)
+    played.until("the outage is in the status", lambda: played.status("acme").get("bad") == 100)
     yield played
     played.close()
-
-
-def _status(played: Played, tenant: str = "acme") -> dict[str, Any]:
-    said = played.run("status", tenant, "--json")
-    return json.loads(said.out) if said.out else {}
 
 
 def test_a_month_goes_from_an_excluded_outage_to_an_extended_term_by_command(march: Played) -> None:
@@ -97,8 +93,8 @@ def test_a_month_goes_from_an_excluded_outage_to_an_extended_term_by_command(mar
     assert twice.code == 1
     assert twice.err == ("refused (already_approved): m-7 was approved at 2026-03-11T12:31:00Z; nothing was sent\n")
     assert twice.json["refused"]["reason"] == "already_approved"
-    march.until("the exclusion is in the status", lambda: _status(march).get("excluded") == 50)
-    so_far = _status(march)
+    march.until("the exclusion is in the status", lambda: march.status("acme").get("excluded") == 50)
+    so_far = march.status("acme")
     assert (so_far["good"], so_far["bad"]) == (1100, 50)
 
     interim = json.loads(march.run(*words("statement acme 2026-03 --json")).out)
@@ -222,7 +218,7 @@ def test_a_journal_record_that_is_gone_is_named_by_the_count_that_it_held(march:
 
     def change(message: Any) -> bytes | None:
         if message.topic().endswith(".journal"):
-            minutes = frames.decode(message.value()).tallies.get("acme", {}).get("login", frames.Tally()).minutes
+            minutes = frames.decode(message.value()).tallies().get("acme", {}).get("login", frames.Tally()).minutes
             if failing in minutes:
                 gone.append(message.offset())
                 return None

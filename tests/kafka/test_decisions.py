@@ -26,6 +26,7 @@ WINDOW = {"from": "2026-03-02T09:00:00Z", "to": "2026-03-02T09:10:00Z", "categor
 DECLARED = {"exclusion": "m-7", "action": "declare", "at": AT, "by": "x", **WINDOW, "portals": "*", "reason": "y"}
 RULING = {"id": "r-1", "tenant": "acme", "kind": "classify", "at": AT, "by": "x", "reason": "y", "code": "E-17"}
 RULING |= {"as": "external", "from": "2026-03-01T00:00:00Z"}
+OPENED = {"tenant": "acme", "request": "4711", "type": "opened", "time": AT, "severity": "P1"}
 CONTRACT = {"tenant": "acme", "zone": "Europe/London"}
 
 MALFORMED: dict[str, list[tuple[bytes, str, str]]] = {
@@ -51,6 +52,10 @@ MALFORMED: dict[str, list[tuple[bytes, str, str]]] = {
         (json.dumps({**CLAIM, "dates": ["soon"]}).encode(), "$", "dates: expected dates such as 2026-11-30"),
         (json.dumps({**CLAIM, "action": "apply", "claim": "c", "days": 0}).encode(), "$", "days: expected a whole number"),
     ],
+    "support-requests": [
+        (json.dumps({**OPENED, "severity": "high"}).encode(), "$", "severity: expected one of P1, P2, P3, P4"),
+        (json.dumps({**OPENED, "request": "4711\n"*99}).encode(), "$", "request: expected at most 128 letters that can be"),
+    ],
 }  # fmt: skip
 """By topic: a value, and where and why it is refused."""
 
@@ -71,6 +76,7 @@ def test_malformed_decisions_of_every_kind_are_kept_with_the_reason_and_their_ne
         "exclusions": [DECLARED, {**DECLARED, "action": "approve"}],
         "decisions": [RULING],
         "claims": [CLAIM],
+        "support-requests": [OPENED],
     }
     expected = {}
     for name, bad in MALFORMED.items():
@@ -87,13 +93,10 @@ def test_malformed_decisions_of_every_kind_are_kept_with_the_reason_and_their_ne
     played.requests("acme", "2026-03-02T09:30:00Z", 7)
     played.requests("acme", "2026-03-02T09:40:00Z", 0, 5, fault=None, code="E-17")  # external, by the ruling
 
-    def status() -> dict[str, object]:
-        said = played.run("status", "acme", "--json")
-        return json.loads(said.out) if said.out else {}
-
-    played.until("the decisions beside them hold", lambda: status().get("excluded") == 45)
-    now = status()
+    played.until("the decisions beside them hold", lambda: played.status("acme").get("excluded") == 45)
+    now = played.status("acme")
     assert (now["good"], now["bad"], now["unclassified"], now["zone"]) == (7, 0, 0, "Europe/London")
+    assert now["support"] == ["4711"]
     [waiting] = played.run("claim", "list", "acme", "--json").json["credits"]
     assert [claim["id"] for claim in waiting["claims"]] == ["c-1"]
 

@@ -6,14 +6,18 @@ the current generation can make, a compacted changelog that keeps the last recor
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from dataclasses import dataclass, field
 
+from monitor.contract.support import EVENT_TYPES, SEVERITIES
 from monitor.counting import frame as frames
 from monitor.counting.chunk import Chunk, Where
+from monitor.counting.frame import Decision
 from monitor.counting.resolver import resume
 from monitor.engine.engine import Engine
+from monitor.engine.support import SUPPORT
 
 TOPIC = "auth-requests"
 TENANTS = ("ant", "bee", "cat", "dog", "elk")
@@ -31,10 +35,13 @@ class World:
     journals: int = 2
     holes: bool = True
     ticking: bool = False
+    support: bool = False
+    """Whether people ask for support; then workers also say up to when they have read all."""
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.log: list[list[tuple[int, Cell]]] = [[] for _ in range(self.sources)]
+        self.decisions: list[list[tuple[int, Decision]]] = [[] for _ in range(self.sources)]
         self.end = [0] * self.sources
         self.committed = [0] * self.sources
         self.marked = [True] * self.sources
@@ -61,6 +68,22 @@ class World:
         code = self.random.choice(("", "x", "y")) if kind == 4 else ""
         cell = (minute, Where(self.random.choice(TENANTS), self.random.choice(("login", "admin")), kind, code))
         self.log[p].append((self.end[p], cell))
+        self.end[p] += 1
+
+    def ask(self) -> None:
+        """Somebody says something of a support request: of now, or of what happened hours ago; sometimes again what was said before."""
+        p, r = self.random.randrange(self.sources), self.random
+        before = [decision.value for log in self.decisions for _, decision in log]
+        if before and r.random() < 0.1:
+            event = json.loads(r.choice(before))
+        else:
+            at = self.clock_ms - r.choice((0, 0, r.randrange(5 * 3_600_000), r.randrange(50 * 3_600_000)))
+            kind = r.choice(("opened", "opened", "opened", *EVENT_TYPES))
+            event = {"tenant": r.choice(TENANTS), "request": r.choice("xy"), "type": kind, "time": at}
+            event |= {"severity": r.choice(SEVERITIES)} if kind in ("opened", "severity_changed") else {}
+            event |= {"category": "internet"} if kind == "not_covered" else {"reason": "so it is"}
+        decision = Decision(SUPPORT, self.end[p], event["tenant"], json.dumps(event).encode())
+        self.decisions[p].append((self.end[p], decision))
         self.end[p] += 1
 
     def append(self, q: int, data: bytes) -> None:
@@ -143,7 +166,10 @@ class Worker:
     engines: dict[int, Engine] = field(default_factory=dict)
     sending: dict[int, tuple[Chunk, list[tuple[int, bytes]]]] = field(default_factory=dict)
     writing: dict[int, list[tuple[str, tuple]]] = field(default_factory=dict)
-    complete_ms: int = 0
+    caught_up: dict[int, int] = field(default_factory=dict)
+    """By source partition, when it was last read to its end, epoch milliseconds."""
+    complete: dict[int, int] = field(default_factory=dict)
+    """The same for what stands before the chunk's start."""
 
     def __post_init__(self) -> None:
         self.generation = self.world.generation
@@ -179,7 +205,10 @@ class Worker:
             found = [cell for offset, cell in world.log[p] if chunk.upto <= offset < upto]
             for minute, where in found:
                 chunk.counts.add(minute, where)
-            chunk.add(upto, len(found), 0)
+            decided = [decision for offset, decision in world.decisions[p] if chunk.upto <= offset < upto]
+            chunk.add(upto, len(found) + len(decided), 0, decided)
+        if world.support and chunk.upto >= world.end[p]:
+            self.caught_up[p] = world.clock_ms
 
     def take(self, p: int) -> None:
         if p in self.sending or self.chunks[p].empty:
@@ -189,8 +218,9 @@ class Worker:
             lambda name: TENANTS.index(name) % self.world.journals,
             self.world.journals,
             self.world.clock_ms,
-            self.complete_ms,
+            self.complete.get(p, 0),
         )
+        self.complete[p] = self.caught_up.get(p, 0)
         self.sending[p] = (taken, [(q, frames.encode(f)) for q, f in enumerate(made)])
 
     def send(self, p: int) -> None:
@@ -210,7 +240,9 @@ class Worker:
     def say_idle(self, p: int) -> None:
         if p in self.sending or not self.chunks[p].empty:
             return
-        frame = frames.encode(self.chunks[p].seal_frame(self.world.clock_ms, self.complete_ms))
+        if self.world.support and self.chunks[p].upto >= self.world.end[p]:
+            self.complete[p] = self.world.clock_ms
+        frame = frames.encode(self.chunks[p].seal_frame(self.world.clock_ms, self.complete.get(p, 0)))
         for q in range(self.world.journals):
             self.world.append(q, frame)
 
@@ -292,7 +324,10 @@ def run(world: World, steps: int) -> None:
         x = r.random()
         if world.ticking:
             world.clock_ms += r.choice((0, 0, 200, 2_000))
-        if x < 0.20:
+        if world.support and x < 0.17:
+            world.clock_ms += r.choice((0, 60_000, 600_000, 3_600_000))
+            world.ask()
+        elif x < 0.20:
             world.request()
         elif x < 0.90:
             _move(world, world.live)

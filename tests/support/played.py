@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from monitor.local.processes import free_port
 from monitor.settings import Settings
-from monitor.stream import topics
+from monitor.stream import reading, topics
 
 ROOT = Path(__file__).parents[2]
 RUN = "from monitor.cli import main; main()"
@@ -57,6 +57,7 @@ class Played:
             "MONITOR_TOPIC_PREFIX": prefix,
             "MONITOR_PARTITIONS": str(partitions),
             "MONITOR_CLOCK": "records",
+            "MONITOR_USERS_SECRET": "played",
             "MONITOR_FLUSH_SECONDS": "0.2",
             "MONITOR_CHECKPOINT_SECONDS": "1",
             "MONITOR_HTTP_PORT": str(free_port()),
@@ -102,14 +103,16 @@ class Played:
         self.produce("contracts", fields["tenant"], json.dumps(fields).encode(), at)
 
     def requests(self, tenant: str, at: str | int, good: int, bad: int = 0, **fields: Any) -> None:
-        """Requests of one instant; the instant is the time for the worker."""
+        """Requests of one instant, by ten users in turn; the instant is the time for the worker."""
         at_ms = at if isinstance(at, int) else ms(at)
         self.newest = max(self.newest, at_ms)
         common = {"tenant": tenant, "portal": "login", "time": at}
         for n in range(good + bad):
             what = {"outcome": "success"} if n < good else {"outcome": "failure", "fault": "server"} | fields
             self.producer.produce(
-                self.settings.topic("auth-requests"), json.dumps(common | what).encode(), timestamp=at_ms
+                self.settings.topic("auth-requests"),
+                json.dumps(common | what | {"user": f"user-{n % 10}"}).encode(),
+                timestamp=at_ms,
             )
             self.producer.poll(0)
         assert self.producer.flush(20) == 0
@@ -130,7 +133,16 @@ class Played:
         )
         return Said(done.returncode, done.stdout, done.stderr)
 
-    def until(self, what: str, reached: Callable[[], bool], seconds: float = 90.0) -> None:
+    def status(self, tenant: str) -> dict[str, Any]:
+        """The tenant's status record; empty while there is none."""
+
+        async def read() -> dict[str, Any]:
+            async with reading.reader(self.settings, "status", tenant) as source:
+                return (await reading.statuses(source, {})).get(tenant, {})
+
+        return asyncio.run(read())
+
+    def until(self, what: str, reached: Callable[[], bool], seconds: float = 180.0) -> None:
         """Wait until it is so, while a minute after the other passes: what a decision does, it does once the time has moved on."""
         deadline = time.monotonic() + seconds
         while not reached():

@@ -237,7 +237,7 @@ def announcements(
 
 def _withdrawn(breach: SupportBreach, request: Request, now: int) -> SupportBreach:
     covered = breach.round not in request.not_covered
-    reason = "an event that came late shows that nothing was missed" if covered else "its cause is not covered"
+    reason = "by what came to be known later nothing was missed" if covered else "its cause is not covered"
     return replace(breach, type="withdrawn", at=now, reason=reason)
 
 

@@ -255,7 +255,7 @@ def test_a_late_event_takes_back_a_miss_that_was_announced() -> None:
         "withdrawn",
         "acme/R1/0/first_response_overdue/2026-11-16T14:00:00Z",
     )
-    assert taken.reason == "an event that came late shows that nothing was missed"
+    assert taken.reason == "by what came to be known later nothing was missed"
 
 
 def test_a_miss_that_comes_true_again_is_announced_under_an_id_of_its_own() -> None:
