@@ -22,6 +22,6 @@ WORKDIR /var/lib/monitor
 USER monitor
 EXPOSE 8642
 # A worker answers once its tables are recovered.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['MONITOR_HTTP_PORT'] + '/live', timeout=4)"]
 CMD ["monitor", "worker"]

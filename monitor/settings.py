@@ -10,6 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,18 @@ class Settings:
     """How often changed days are made durable."""
     clock: str = "machine"
     """What tells a worker the time: "machine", or "records", the newest timestamp read, to play recorded requests in their own time."""
+    users_secret: str = ""
+    """With it users are counted, by keyed hashes; the same for all workers. Empty: they are not, and statements lack that reading."""
     at_risk_probability: float = 0.8
     """A month is announced as at risk when the chance of missing a threshold is at least this."""
     clear_probability: float = 0.5
     """What was announced is taken back when that chance has fallen under this."""
+    hq_zone: str = "Europe/London"
+    """The headquarters' IANA zone: the support desk's opening hours are read off its clocks."""
+    hq_public_holidays: str = "GB-ENG"
+    """Whose public holidays close the desk, such as GB-ENG or US-NY. Empty: nobody's."""
+    company_holidays: tuple[date, ...] = ()
+    """Further days on which it is closed; in the environment with commas between them."""
     session_seconds: float = 6.0
     """After this long without a heartbeat a worker's partitions go to others."""
     prometheus_url: str = "http://127.0.0.1:9090"
@@ -151,6 +160,8 @@ def _from_environment(name: str, text: str, values: dict[str, Any], faults: list
             values[key] = {left.strip(): right.strip() for left, _, right in pairs}
         else:
             faults.append(f"{name}: expected name=value,name=value, found {text!r}")
+    elif _TYPES[key] == tuple[date, ...]:
+        values[key] = [part.strip() for part in text.split(",") if part.strip()]
     else:
         values[key] = text
 
@@ -163,6 +174,12 @@ def _nearest(key: str, prefix: str) -> str:
 
 
 _TYPES: dict[str, Any] = {
-    name: {"str": str, "int": int, "float": float, "dict[str, str]": dict[str, str]}[str(kind)]
+    name: {
+        "str": str,
+        "int": int,
+        "float": float,
+        "dict[str, str]": dict[str, str],
+        "tuple[date, ...]": tuple[date, ...],
+    }[str(kind)]
     for name, kind in KNOWN.items()
 }

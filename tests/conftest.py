@@ -24,6 +24,7 @@ PACKAGES = {
     "amtool": "prometheus-alertmanager",
     "freeradius": "freeradius",
     "radclient": "freeradius-utils",
+    "chromium": "chromium",
 }
 
 

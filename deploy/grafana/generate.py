@@ -70,10 +70,14 @@ from monitor.outlets.families import (
     REQUESTS,
     SOURCE_COMMITTED,
     SOURCE_LAG,
+    SUPPORT_DUE,
+    SUPPORT_OPEN,
+    SUPPORT_OVERDUE,
     TENANTS,
     UP,
     WINDOW_FAILURES,
     WINDOW_REQUESTS,
+    Family,
 )
 
 FOLDER = Path(__file__).parent / "dashboards"
@@ -112,6 +116,10 @@ WORST = f"bottomk(50, {each(str(BUDGET_REMAINING), 'tenant')})"
 
 def _of_the_worst(expr: str) -> str:
     return f"{each(expr, 'tenant')} and on (tenant) {WORST}"
+
+
+def _by_severity(family: Family) -> str:
+    return f"sum by (severity) ({each(str(family), 'tenant', 'severity')})"
 
 
 def fleet() -> Dashboard:
@@ -179,6 +187,38 @@ def fleet() -> Dashboard:
             Column("Point of no return", _of_the_worst(POINT_OF_NO_RETURN(threshold=TOP)), SECONDS, 0),
             Column("Keeps", _of_the_worst(str(BAND)), "percent", 0),
             link=f"/d/{TENANT}?var-tenant=${{__value.raw}}&${{__url_time_range}}",
+        )
+    )
+    made.with_row(Row("Support"))
+    made.with_panel(
+        figure(
+            "Open requests",
+            "Support requests whose clocks run, by severity.",
+            Query(_by_severity(SUPPORT_OPEN), "{{severity}}"),
+            width=6,
+            nothing="no request",
+        )
+    )
+    made.with_panel(
+        figure(
+            "Overdue requests",
+            "Those of them that owe an answer which was due, by severity.",
+            Query(_by_severity(SUPPORT_OVERDUE), "{{severity}}"),
+            colours=ANY,
+            width=6,
+            nothing="no request",
+        )
+    )
+    made.with_panel(
+        lines(
+            "Answers that fall due next",
+            "Time left to the due times of the ten nearest, by tenant, request and severity; under 0 they are late.",
+            Query(
+                f"bottomk(10, {each(str(SUPPORT_DUE), 'tenant', 'request', 'severity', 'clock')} - time())",
+                "{{tenant}} {{request}} {{severity}} {{clock}}",
+            ),
+            unit=SECONDS,
+            marks=((None, RED), (0.0, GREEN)),
         )
     )
     made.with_row(Row("Over time"))

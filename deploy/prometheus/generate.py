@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from deploy.prometheus import fleet, incidents, own, verdicts
+from deploy.prometheus import fleet, incidents, own, support, verdicts
 from deploy.prometheus.rule import Alert, Record
 
 RULES = Path(__file__).parent / "rules"
@@ -20,6 +20,7 @@ INTERVAL = "5s"
 GROUPS: dict[str, Sequence[Alert | Record]] = {
     "verdicts": verdicts.rules(),
     "incidents": incidents.rules(),
+    "support": support.alerts(),
     "monitor": own.alerts(),
     "fleet": fleet.records(),
 }

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from deploy.prometheus.rule import LEAST_FAILURES, LEAST_REQUESTS, Alert, Record, counted, in_maintenance
 from deploy.prometheus.verdicts import THRESHOLDS
-from monitor.outlets.families import REQUESTS, WINDOW_FAILURES, WINDOW_REQUESTS
+from monitor.outlets.families import (
+    COMPLETE,
+    PLATFORM_SILENCE_START,
+    REQUESTS,
+    SILENCE_START,
+    WINDOW_FAILURES,
+    WINDOW_REQUESTS,
+)
 
 MOST = 0.8
 """The largest failing share, 0 to 1, that a rule waits for."""
@@ -50,7 +57,7 @@ SHORT = "tenant_window:sla_failing_short:ratio"
 def rules() -> list[Alert | Record]:
     """The shares, one alert for each burn and threshold, the platform's, and the one on what nobody could class."""
     burns = [_burn(burn, threshold) for burn in BURNS for threshold in THRESHOLDS]
-    return [*_records(), *burns, _platform(), _unclassified()]
+    return [*_records(), *burns, _platform(), *_silent(), _unclassified()]
 
 
 def _records() -> list[Record]:
@@ -111,6 +118,28 @@ def _platform() -> Alert:
         "More than 5 % of requests failed in the last 5 minutes at each: 30 % or more of the tenants with demand. "
         "Look for one common cause. Pages of single tenants are held back meanwhile.",
     )
+
+
+def _silent() -> list[Alert]:
+    partitions = f"count(count by (partition) ({PLATFORM_SILENCE_START}))"
+    return [
+        Alert(
+            "PlatformSilent",
+            "page",
+            f"{partitions} / count(count by (partition) ({COMPLETE})) >= 0.5",
+            "No requests come in from nearly anybody",
+            "Half or more of the journal's partitions have none though their past says that they must. Either nobody can reach the "
+            "service, or its logs do not reach Kafka. No failure rate can show it.",
+        ),
+        Alert(
+            "TenantSilent",
+            "inform",
+            f"time() - max by (tenant) ({SILENCE_START})",
+            "{{ $labels.tenant }}: no request for {{ $value | humanizeDuration }} though there must be some",
+            "Its past says that requests should have come. The statement lists the minutes until somebody decides what they were.",
+            wait="1m",
+        ),
+    ]
 
 
 def _unclassified() -> Alert:

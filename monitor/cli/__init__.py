@@ -33,12 +33,15 @@ COMMANDS = {
     "ship": "ship:ship",
     "top": "top:top",
     "status": "top:status",
+    "explain": "explain:explain",
     "replay": "replay:replay",
     "check": "check:check",
     "judge": "judge:judge",
+    "statement": "statement:statement",
+    "verify": "verify:verify",
     "backtest": "backtest:backtest",
 }
-GROUPS = ("topics", "local", "support")
+GROUPS = ("topics", "local", "support", "contract", "exclude", "decide", "claim")
 
 
 def register(only: str | None = None) -> typer.Typer:

@@ -23,7 +23,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from monitor.cli.load import backfill, live, sender
+from monitor.cli.load import backfill, live
 from monitor.cli.running import run
 from monitor.cli.top import table, worst_first
 from monitor.contract.period import DAY, Period
@@ -33,7 +33,12 @@ from monitor.local.processes import LocalError, Running, answers, free_port, sta
 from monitor.local.stack import Stack
 from monitor.settings import Settings, load
 from monitor.stream.reading import Reader, event, reader, statuses
+from monitor.stream.sending import sender
 
+FAILING_SECONDS = 180
+"""How long the two tenants fail in a long run."""
+RESOLVED_SECONDS = 900
+"""From this length on a run is long: five minutes after the failure the last alert about it is over, and Alertmanager tells within five."""
 WORST = 8
 
 
@@ -70,6 +75,7 @@ def demo(
                     "alerts": shown.alerts,
                     "breaches": shown.breaches,
                     "pages": shown.pages,
+                    "resolved": sum(page.startswith("resolved") for page in shown.pages),
                     "seconds": shown.seconds,
                 }
             )
@@ -216,7 +222,11 @@ async def _play(
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stopped.set)
     now_ms = time.time_ns() // 1_000_000
-    incidents = tuple(replace(each, start_ms=now_ms + 5_000, end_ms=now_ms + 20 * 60_000) for each in made.incidents)
+    # In a long run the failure ends, and what was paged for it is resolved.
+    failing_s = FAILING_SECONDS if not seconds or seconds > RESOLVED_SECONDS else 20 * 60
+    incidents = tuple(
+        replace(each, start_ms=now_ms + 5_000, end_ms=now_ms + 5_000 + failing_s * 1000) for each in made.incidents
+    )
 
     def told(piece: traffic.Requests) -> None:
         shown.requests += len(piece)
@@ -252,7 +262,7 @@ async def _look(stack: Stack, status: Reader, breaches: Reader, shown: Shown, te
         made = event(record)
         shown.breaches.append(made)
         if tell:
-            tell.print(f"breaches: {made['type']} {made['tenant']} {made['threshold']} %: {made['reason']}")
+            tell.print(f"breaches: {made['type']} {made['id']}: {_says(made)}")
     with contextlib.suppress(LocalError):
         text = await asyncio.to_thread(_get, f"http://{stack.address('alertmanager')}/api/v2/alerts")
         before = {alert["fingerprint"] for alert in shown.alerts}
@@ -260,6 +270,11 @@ async def _look(stack: Stack, status: Reader, breaches: Reader, shown: Shown, te
         for alert in shown.alerts if tell else ():
             if alert["fingerprint"] not in before and tell:
                 tell.print(f"alert: {_name(alert)}: {alert['annotations'].get('summary', '')}")
+
+
+def _says(made: Mapping[str, Any]) -> str:
+    """What a record of `breaches` says, in a sentence."""
+    return str(made["reason"]) if "reason" in made else f"claim for {made['date']} by {made['claim_by']}"
 
 
 def _name(alert: Mapping[str, Any]) -> str:
@@ -273,7 +288,7 @@ def _page(settings: Settings, stack: Stack, shown: Shown) -> Group:
         alerts.add_row(_name(alert), alert["annotations"].get("summary", ""))
     breaches = Table("breach record (as read from Kafka)", "decided on", box=None, pad_edge=False)
     for made in shown.breaches[-6:]:
-        breaches.add_row(f"{made['id']}", made["reason"])
+        breaches.add_row(made["id"], _says(made))
     where = Table("where to look", "", box=None, pad_edge=False)
     where.add_row("metrics", f"http://127.0.0.1:{settings.http_port}/metrics")
     for name in ("prometheus", "alertmanager"):
@@ -293,7 +308,7 @@ async def _webhook(shown: Shown) -> int:
 
     async def take(request: web.Request) -> web.Response:
         told = await request.json()
-        shown.pages += [f"{told['status']} {_name(alert)}" for alert in told["alerts"]]
+        shown.pages += [f"{alert['status']} {_name(alert)}" for alert in told["alerts"]]
         return web.Response()
 
     made = web.Application()

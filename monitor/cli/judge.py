@@ -1,19 +1,14 @@
-"""`monitor judge` and the sums behind `monitor claim deadlines`: what terms say about counts, without a monitor or a broker."""
+"""`monitor judge`: what terms say about counts, without a monitor or a broker."""
 
 from __future__ import annotations
 
 import json
 import tomllib
-from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
-from zoneinfo import ZoneInfo
+from typing import Annotated
 
 import typer
 
-from monitor.contract.instant import rfc3339
-from monitor.contract.period import MINUTE_MS
-from monitor.contract.readings import deadline
 from monitor.contract.terms import STANDARD, Terms, label, percent, ratio, shown, terms_of, until
 
 TermsFile = Annotated[Path | None, typer.Option(help="TOML file of other terms (default: the published ones).")]
@@ -44,36 +39,6 @@ def judge(
     for threshold, room in left.items():
         missing = f"missed: back at it after {-room} more that succeed"
         typer.echo(f"{f'{threshold} %':<14}{f'kept: {room} more may fail' if room >= 0 else missing}")
-
-
-def deadlines(
-    dates: Annotated[list[str], typer.Argument(help="Affected dates, such as 2026-11-23.")],
-    zone: Annotated[str, typer.Option(help="The zone of the tenant's contract.")] = "UTC",
-    terms: TermsFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Until when each affected date may be claimed for: the last local date, and the instant at which it is over."""
-    promised = _terms(terms)
-    try:
-        ZoneInfo(zone)
-    except (ValueError, OSError, LookupError):
-        raise _refused(f"--zone: expected an IANA zone such as Europe/London, found {zone!r}") from None
-    try:
-        days = sorted({date.fromisoformat(text) for text in dates})
-    except ValueError as error:
-        raise _refused(f"expected dates such as 2026-11-23: {error}") from None
-    rows = [deadline_record(day, promised, zone) for day in days]
-    if as_json:
-        typer.echo(json.dumps(rows))
-        return
-    for row in rows:
-        typer.echo(f"{row['date']}  claim by {row['claim_by']}, before {row['claim_closes']}")
-
-
-def deadline_record(day: date, terms: Terms, zone: str) -> dict[str, Any]:
-    """An affected date with its deadline, as a JSON object like those on a statement."""
-    last, closes = deadline(day, terms, zone)
-    return {"date": day.isoformat(), "claim_by": last.isoformat(), "claim_closes": rfc3339(closes * MINUTE_MS)}
 
 
 def read_terms(path: Path | None) -> Terms:

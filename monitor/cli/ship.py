@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 from aiokafka.errors import KafkaError
 
-from monitor.cli.load import Sender, sender
 from monitor.settings import load
 from monitor.sources.tail import Position, Tail, load_position, save_position
+from monitor.stream.sending import Sender, sender
 from monitor.stream.topics import MissingTopics, Unreachable
 
 POLL_SECONDS = 0.5

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import gc
+import logging
 import sys
 from pathlib import Path
 
 import typer
 
 from monitor.settings import Settings, load
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""As malloc.h has them."""
+KEPT_BYTES = 128 << 20
+"""Freed memory at the heap's end that is kept."""
 
 
 def worker() -> None:
@@ -44,12 +52,27 @@ def run(settings: Settings, partitions: dict[str, int]) -> None:
     Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
     app = stream.build(settings, partitions, CloudEvents(), adapters, codes, decisions, sources.read_decision)
 
-    @app.task(on_leader=False)
-    async def _http() -> None:
+    async def http() -> None:
         await serve(settings.http_host, settings.http_port, app.vitals)
 
-    # A batch makes tens of thousands of short-lived tuples: the default threshold would look for cycles among them all the time.
-    gc.set_threshold(200_000, 50, 100)
+    # From the start: whoever asks whether the worker lives must not take a long recovery for its death.
+    app.early.append(http)
+
+    # Else a record is made of each debug line, and thrown away.
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    # What is loaded by now stays: no need to look for cycles in it. Counting makes none, but many objects: look seldom.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(1_000_000, 50, 100)
+    _keep_freed_memory()
     # Faust reads the command line when it runs.
     sys.argv = ["monitor", "worker", "--loglevel", "warning", "--without-web"]
     faust.Worker(app, loglevel="warning", quiet=True).execute_from_commandline()
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what a batch frees for the next one: the kernel would clear each page again. Other C libraries: no effect."""
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES // 8)
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)

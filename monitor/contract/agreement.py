@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from zoneinfo import ZoneInfo
 
 from monitor.contract.decisions import Fields
 from monitor.contract.period import Period, day_start, month_after, month_at, month_before, month_named
+from monitor.contract.support.terms import SupportTerms, support_terms
 from monitor.contract.terms import STANDARD, Terms, terms_of, terms_record
 
 Standing = Literal["in_term", "not_started", "ended", "unknown"]
@@ -33,7 +35,8 @@ class Agreement:
     """What one tenant is promised from the local date `effective_from` on (None: since ever).
 
     `portals`: those named in the contract; all portals count. `start` and `end`: first and last local date of the term, None where the
-    contract names none. `contracted`: False for the agreement of a tenant that nobody knows. `recorded`: when the log had it, in ms.
+    contract names none. `support`: the document of its package of support (`support_terms` reads it), None for the headquarters' own.
+    `contracted`: False for the agreement of a tenant that nobody knows. `recorded`: when the log had it, in ms.
     """
 
     tenant: str
@@ -47,6 +50,7 @@ class Agreement:
     effective_from: date | None = None
     contracted: bool = False
     recorded: int = 0
+    support: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @property
     def effective_minute(self) -> int:
@@ -74,6 +78,10 @@ class Agreement:
         last = self.term_end(extension)
         return "ended" if last and minute >= day_start(last + timedelta(days=1), self.zone) else "in_term"
 
+    def support_terms(self, standard: SupportTerms) -> SupportTerms:
+        """The terms of its package of support, `standard` where it has none or names nothing."""
+        return standard if self.support is None else support_terms(self.support, standard)
+
     def record(self) -> dict[str, Any]:
         """The agreement as the JSON object that `agreement_of` reads."""
         dates = {"start": self.start, "end": self.end, "effective_from": self.effective_from}
@@ -84,6 +92,7 @@ class Agreement:
             "partner": self.partner,
             "tier": self.tier,
             "portals": list(self.portals),
+            **({} if self.support is None else {"support": dict(self.support)}),
         } | {name: day.isoformat() for name, day in dates.items() if day}
 
 
@@ -108,12 +117,25 @@ def agreement_of(data: Any, recorded: int) -> Agreement:
         ZoneInfo(zone)
     except (ValueError, OSError, LookupError):
         fields.fault("zone", "an IANA zone such as Europe/London")
+    support = data.get("support")
+    if support is not None:
+        try:
+            support_terms(support)
+        except ValueError as error:
+            fields.faults += [f"support.{fault}" for fault in str(error).split("; ")]
     partner, tier, portals = fields.text("partner"), fields.text("tier"), fields.texts("portals")
     start, end, effective = (_day(fields, name) for name in ("start", "end", "effective_from"))
     if start and end and end < start:
         fields.fault("end", f"a date not before the start, {start}")
     fields.check()
-    return Agreement(tenant, terms, zone, partner, tier, portals, start, end, effective or start, True, recorded)
+    return Agreement(
+        tenant, terms, zone, partner, tier, portals, start, end, effective or start, True, recorded, support
+    )
+
+
+def namesake(known: Iterable[Agreement], new: Agreement) -> Agreement | None:
+    """An agreement whose terms have the version of the new one's and say otherwise; None when there is none: a version names its terms."""
+    return next((a for a in known if a.terms.version == new.terms.version and a.terms != new.terms), None)
 
 
 def _day(fields: Fields, name: str) -> date | None:

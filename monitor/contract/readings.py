@@ -333,6 +333,29 @@ class Sheet:
 
     def count(self, windows: Sequence[Window]) -> Tally:
         """The month with these windows, which all concern the tenant, left out."""
+        portals, good, bad, missing, out = self._without(windows)
+        total = good + bad
+        with_demand = int(np.count_nonzero(total))
+        down = int(np.count_nonzero(100 * bad > self.terms.minute_down_percent * total))
+        return Tally(
+            portals,
+            int(missing.sum()),
+            sum(end - start for start, end in self._spans(windows)),
+            Reading.of(int(good.sum()), int(bad.sum()), self.terms),
+            Reading.of(with_demand - down, down, self.terms),
+            self._by_users(out),
+            self._affected(bad),
+        )
+
+    def by_minute(self, windows: Sequence[Window]) -> tuple[Integers, Integers]:
+        """Good and bad requests by minute of the period, with these windows, which all concern the tenant, left out."""
+        _, good, bad, _, _ = self._without(windows)
+        return good, bad
+
+    def _without(
+        self, windows: Sequence[Window]
+    ) -> tuple[dict[str, PortalCounts], Integers, Integers, Integers, NDArray[np.bool_]]:
+        """What the windows leave: counts by portal; by minute good, bad, the missing in it, and whether all that happened is left out."""
         good, bad, left = self._good.copy(), self._bad.copy(), self._busy.copy()
         portals: dict[str, PortalCounts] = {}
         for portal, (at, rows, came) in self._portals.items():
@@ -348,18 +371,7 @@ class Sheet:
             everywhere[start:end] = True
         missing = np.where(everywhere, 0, self._missing)
         bad -= self._missing - missing
-        total = good + bad
-        with_demand = int(np.count_nonzero(total))
-        down = int(np.count_nonzero(100 * bad > self.terms.minute_down_percent * total))
-        return Tally(
-            portals,
-            int(missing.sum()),
-            sum(end - start for start, end in self._spans(windows)),
-            Reading.of(int(good.sum()), int(bad.sum()), self.terms),
-            Reading.of(with_demand - down, down, self.terms),
-            self._by_users(everywhere | ((left == 0) & (self._busy > 0))),
-            self._affected(bad),
-        )
+        return portals, good, bad, missing, everywhere | ((left == 0) & (self._busy > 0))
 
     def by_portal(self, windows: Sequence[Window]) -> dict[str, tuple[Integers, Integers]]:
         """Each portal's UTC epoch minutes (n,) that no window covers, and their counts (n, 5) with all rulings applied."""

@@ -1,8 +1,9 @@
 """The open chunk of one source partition: raw records in, counts by (tenant, portal, minute, class) out, refused records named.
 
 A chunk is the interval [start, upto) of offsets; it may have holes, its count is what was in it. What is here:
-- A batch is decoded and counted as a whole. Values are checked once for each distinct combination of them, not once a record, and
-  what was found right is remembered; only records whose combination is in doubt are looked at one by one.
+- Records are read many at a time, by `template` or else by the decoder, and counted by what they say, as text, and by minute. What a text
+  means (`Where`) is looked up once for each that is new in the chunk, not once a record, and what was found right is remembered. Only
+  records whose text is in doubt are looked at one by one.
 - One bad record neither stops nor miscounts its neighbours.
 - Unclassified failures are counted by their code too, so that a later decision about a code can move them.
 """
@@ -10,32 +11,107 @@ A chunk is the interval [start, upto) of offsets; it may have holes, its count i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice, pairwise
+from operator import attrgetter
 from typing import NamedTuple
 
+import numpy as np
+
 from monitor.counting import request as rq
+from monitor.counting import times
 from monitor.counting.frame import Decision, Frame, Tally
+from monitor.counting.records import Records
 from monitor.counting.request import Rejected, Request
+from monitor.counting.template import Said, Templates, read_runs
+from monitor.counting.users import Hashes, merged
 
-Key = tuple[str, str | int, str, str, str | None, str | None]
-"""What a record says, as it says it: tenant, time to the minute, portal, outcome, fault, code."""
+Text = Said | bytes
+"""What a record says besides its time: its fields, or its runs (see `template`)."""
 
+WIDTH = len(rq.CLASSES)
 REMEMBERED = 300_000
-"""Combinations and endings of times that a `Reader` remembers before it starts afresh."""
+"""Texts and minutes that a `Reader` remembers before it starts afresh."""
+MANY = 64
+"""Records of a batch from which templates are cheaper than the decoder."""
+LINES = 256
+"""Records that are decoded in one call: enough to make the call cheap, few enough that a bad one spoils few and all stay in the cache."""
+
+_said: Callable[[Request], Said] = attrgetter("tenant", "portal", "outcome", "fault", "code")
+_time: Callable[[Request], str | int] = attrgetter("time")
 
 
-MINUTE_CHARACTERS = 16
-"""Length of a time like "2026-11-23T10:11", which is what a key holds of one in UTC."""
-
-
-class Cell(NamedTuple):
-    """Where a request counts. `minute` is a UTC epoch minute; `code` is "" unless the class is unclassified."""
+class Where(NamedTuple):
+    """Where a request counts, but for its minute; `code` is "" unless the class is unclassified."""
 
     tenant: str
     portal: str
-    minute: int
     class_index: int
     code: str
+
+
+class Counts:
+    """Counted requests. `minutes`: by UTC epoch minute and by what they say; `where`: what each of these texts means.
+
+    What one record alone was found to mean stands for itself.
+    """
+
+    __slots__ = ("minutes", "users", "where")
+
+    def __init__(self) -> None:
+        self.users: dict[str, dict[int, set[int]]] = {}
+        """By tenant and UTC epoch minute: hashes of users, as in `counting.users`; one may be there twice, with and without a failure."""
+        self.minutes: dict[int, Counter[Text | Where]] = {}
+        self.where: dict[Text | Where, Where] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self.minutes.values()))
+
+    def add(self, minute: int, where: Where, n: int = 1) -> None:
+        """Count `n` requests of a minute."""
+        self.where[where] = where
+        self.minutes.setdefault(minute, Counter())[where] += n
+
+    def seen(self, minute: int, where: Where, user: int) -> None:
+        """Note that a user, by its hash, made a request."""
+        failed = where.class_index in (rq.SERVER, rq.UNCLASSIFIED)
+        self.users.setdefault(where.tenant, {}).setdefault(minute, set()).add(user | failed)
+
+    def tallies(self) -> Iterator[tuple[str, str, Tally]]:
+        """Each tenant's portals and what was counted there, minutes in order."""
+        if not self.minutes:
+            return
+        portals: dict[tuple[str, str], int] = {}
+        cells: dict[Text | Where, int] = {}
+        unclassified: dict[Text | Where, str] = {}
+        for text, (tenant, portal, index, code) in self.where.items():
+            cells[text] = portals.setdefault((tenant, portal), len(portals)) * WIDTH + index
+            if index == rq.UNCLASSIFIED:
+                unclassified[text] = code
+        minutes = sorted(self.minutes)
+        counts = [self.minutes[minute] for minute in minutes]
+        cell = np.concatenate([np.fromiter(map(cells.__getitem__, each), np.int64, len(each)) for each in counts])
+        n = np.concatenate([np.fromiter(each.values(), np.int64, len(each)) for each in counts])
+        at = np.repeat(np.arange(len(minutes)), list(map(len, counts)))
+        rows, row = np.unique(cell // WIDTH * len(minutes) + at, return_inverse=True)
+        # The sums are floats, exact far beyond any count.
+        sums = np.bincount(row * WIDTH + cell % WIDTH, weights=n, minlength=len(rows) * WIDTH)
+        table = sums.astype(np.int64).reshape(-1, WIDTH).tolist()
+        whose, when = np.divmod(rows, len(minutes))
+        begins = np.searchsorted(whose, np.arange(len(portals) + 1)).tolist()
+        named = [minutes[each] for each in when.tolist()]
+        made = [
+            Tally({named[a]: table[a]}, {}) if b == a + 1 else Tally(dict(zip(named[a:b], table[a:b], strict=True)), {})
+            for a, b in pairwise(begins)
+        ]
+        for minute, each in zip(minutes, counts, strict=True):
+            for text in unclassified.keys() & each.keys():
+                by_minute = made[cells[text] // WIDTH].codes.setdefault(unclassified[text], {})
+                by_minute[minute] = by_minute.get(minute, 0) + each[text]
+        for (tenant, portal), tally in zip(portals, made, strict=True):
+            if tally.minutes:
+                yield tenant, portal, tally
 
 
 class Refused(NamedTuple):
@@ -46,139 +122,176 @@ class Refused(NamedTuple):
 
 
 class Reader:
-    """Turns batches of native records into counted cells; keeps only what it learned about values, so it may serve many chunks."""
+    """Counts batches of native records; keeps only what it learned about values, so it may serve many chunks."""
 
-    def __init__(self, codes: Mapping[str, str]) -> None:
+    def __init__(self, codes: Mapping[str, str], hashes: Hashes | None = None) -> None:
         self.codes = codes
-        self._cells: dict[Key, Cell] = {}
-        self._endings: set[str] = set()
-        self._names: set[tuple[str, str]] = set()
+        self.hashes = hashes
+        """Users are counted with it; None: they are not."""
+        self.many = MANY
+        """Smaller batches are left to the decoder."""
+        self._templates = Templates()
+        self._known: dict[Text, Where] = {}
         self._minutes: dict[str | int, int] = {}
 
-    def count(self, values: Sequence[bytes | None], now_ms: int) -> tuple[dict[Cell, int], list[Refused]]:
-        """Count a batch. `now_ms` (epoch) bounds how far ahead a request's time may be. Returns counts by cell, and the refused."""
+    def count(self, records: Records, now_ms: int, counts: Counts) -> list[Refused]:
+        """Add a batch to `counts`; the refused. `now_ms` (epoch) bounds how far ahead a request's time may be."""
         refused: list[Refused] = []
-        requests = self._decode(values, refused)
-        keys = self._keys(requests)
-        cells = self._cells
-        counts: dict[Cell, int] = {}
-        doubtful: set[Key] = set()
-        for key, n in Counter(keys).items():
-            cell = cells.get(key) or self._learn(key, now_ms)
-            if cell is None:
-                doubtful.add(key)
-            else:
-                counts[cell] = counts.get(cell, 0) + n
-        if doubtful:
-            self._one_by_one(values, requests, keys, doubtful, counts, refused, now_ms)
-        return counts, refused
+        _, unfit = records.as_lines(rq.MAX_BYTES)
+        places: Sequence[int] = range(len(records))
+        if len(records) >= self.many:
+            matched, places = self._templates.match(records, unfit, with_users=self.hashes is not None)
+            for taken, labels, texts, users in matched:
+                self._add(records, texts, users, taken.tolist(), times.grouped(labels), now_ms, counts, refused)
+        if not places:
+            return refused
+        if len(places) < len(records):
+            rest = Records.of([records[place] for place in places])
+            _, unfit = rest.as_lines(rq.MAX_BYTES)
+        else:
+            rest = records
+        said, at, users, mine = self._decode(rest, unfit, places, refused, with_users=self.hashes is not None)
+        self._add(records, said, users, mine, times.by_minute(at), now_ms, counts, refused)
+        return refused
 
     @staticmethod
-    def _decode(values: Sequence[bytes | None], refused: list[Refused]) -> list[Request]:
-        """All requests of the batch that are requests, in order; the others go to `refused`."""
-        requests: list[Request] = []
-        try:
-            fit = max(map(len, values), default=0) <= rq.MAX_BYTES  # type: ignore[arg-type]  # None raises the TypeError below
-        except TypeError:
-            fit = False
-        # An empty value is refused where it stands, and then read as it is.
-        rest = iter(values if fit else [b"" if v is None or len(v) > rq.MAX_BYTES else v for v in values])
-        while True:
-            try:
-                # What was decoded before an error stays in the list, and `rest` stands behind the record at fault.
-                requests.extend(map(rq.decode, rest))  # type: ignore[arg-type]  # no None is left
-            except rq.DECODE_ERRORS:
-                place = len(requests) + len(refused)
-                try:
-                    rq.read(values[place])
-                except Rejected as error:
-                    refused.append(Refused(place, error))
-                else:
-                    raise AssertionError(f"record {place} of the batch was refused and then was not") from None
+    def _decode(
+        records: Records, unfit: set[int], places: Sequence[int], refused: list[Refused], *, with_users: bool
+    ) -> tuple[list[Said], list[str | int], list[bytes] | None, list[int]]:
+        """Texts, times, users (if wanted) and `places` of the records that are requests, in order; the others go to `refused`."""
+        said: list[Said] = []
+        at: list[str | int] = []
+        users: list[bytes] | None = [] if with_users else None
+        mine: list[int] = []
+        lines = memoryview(records.buffer)
+        ends = (records.starts + records.lengths).tolist()
+        for first in range(0, len(records), LINES):
+            upto = min(first + LINES, len(records))
+            requests: list[Request] | None = None
+            if not unfit or unfit.isdisjoint(range(first, upto)):
+                with suppress(*rq.DECODE_ERRORS):
+                    requests = rq.decode_lines(lines[records.starts[first] : ends[upto - 1]])
+            if requests is not None and len(requests) == upto - first:
+                mine += places[first:upto]
             else:
-                return requests
+                requests = []
+                for here in range(first, upto):
+                    try:
+                        requests.append(rq.read(records[here]))
+                    except Rejected as error:
+                        refused.append(Refused(places[here], error))
+                    else:
+                        mine.append(places[here])
+            said += map(_said, requests)
+            at += map(_time, requests)
+            if users is not None:
+                users += ((each.user or "").encode() for each in requests)
+        return said, at, users, mine
 
-    def _keys(self, requests: list[Request]) -> list[Key]:
+    def _add(
+        self,
+        records: Records,
+        texts: Sequence[Text],
+        users: Sequence[bytes] | None,
+        places: Sequence[int],
+        by_minute: tuple[list[int] | None, list[times.Group]],
+        now_ms: int,
+        counts: Counts,
+        refused: list[Refused],
+    ) -> None:
+        """Count the records at `places` by their texts and minutes."""
+        order, groups = by_minute
+        if order is not None:
+            texts, places = [texts[i] for i in order], [places[i] for i in order]
+            users = [users[i] for i in order] if users is not None else None
+        for label, first, upto in groups:
+            whole = upto - first == len(texts)
+            mine = texts if whole else texts[first:upto]
+            minute = self._minute(label, now_ms)
+            doubtful = set(mine) if minute is None else self._count(mine, minute, counts)
+            if users is not None and minute is not None:
+                self._note(mine, users[first:upto], minute, counts)
+            if doubtful:
+                doubted = (p for p, text in zip(places[first:upto], mine, strict=True) if text in doubtful)
+                self._one_by_one(records, doubted, now_ms, counts, refused)
+
+    def _note(self, texts: Sequence[Text], users: Sequence[bytes], minute: int, counts: Counts) -> None:
+        """Note who made the requests of a minute; those in doubt are noted one by one."""
+        if self.hashes is None:
+            return
+        for text, user in set(zip(texts, users, strict=True)):
+            where = counts.where.get(text)
+            if where is not None and user:
+                counts.seen(minute, where, self.hashes.of(user, minute))
+
+    def _minute(self, label: str | int, now_ms: int) -> int | None:
+        """The minute that a label of `times` names; None when it is wrong or not wholly in bounds."""
+        minute = self._minutes.get(label)
+        if minute is None:
+            try:
+                minute = times.whole_minute(label, now_ms)
+            except Rejected:
+                return None
+            if len(self._minutes) > REMEMBERED:
+                self._minutes.clear()
+            self._minutes[label] = minute
+        return minute
+
+    def _count(self, texts: Sequence[Text], minute: int, counts: Counts) -> set[Text]:
+        """Count requests of a minute; the texts that may be wrong, which are not counted."""
+        mine = counts.minutes.setdefault(minute, Counter())
+        before = len(mine)
+        mine.update(texts)
+        doubtful: set[Text] = set()
+        # A dictionary keeps its keys in the order in which they came.
+        new: list[Text] = list(islice(reversed(mine), len(mine) - before))  # type: ignore[arg-type]  # a `Where` is no text
+        for text in new:
+            if text in counts.where:
+                continue
+            where = self._known.get(text) or self._learn(text)
+            if where is None:
+                doubtful.add(text)
+                del mine[text]
+            else:
+                counts.where[text] = where
+        return doubtful
+
+    def _learn(self, text: Text) -> Where | None:
+        said = read_runs(text) if isinstance(text, bytes) else text
+        if said is None:
+            return None
+        tenant, portal, outcome, fault, code = said
         try:
-            endings = {r.time[16:] for r in requests}  # type: ignore[index]  # a time in milliseconds raises the TypeError below
-            if endings <= self._endings or self._know(endings):
-                return [(r.tenant, r.time[:16], r.portal, r.outcome, r.fault, r.code) for r in requests]  # type: ignore[index]  # likewise
-        except TypeError:
-            pass
-        return [(r.tenant, _whole_time(r.time), r.portal, r.outcome, r.fault, r.code) for r in requests]
-
-    def _know(self, endings: set[str]) -> bool:
-        """Whether all times end in seconds of a minute and Z, so that their first 16 characters are their UTC minute."""
-        if len(self._endings) > REMEMBERED:
-            self._endings.clear()
-        new = endings - self._endings
-        if not all(map(rq.ends_in_utc_seconds, new)):
-            return False
-        self._endings |= new
-        return True
-
-    def _learn(self, key: Key, now_ms: int) -> Cell | None:
-        """The cell of a combination; None when it is wrong or when its minute is not wholly in bounds."""
-        tenant, time, portal, outcome, fault, code = key
-        minute = self._minutes.get(time)
-        try:
-            if (tenant, portal) not in self._names or code is not None:
-                rq.check_names(tenant, portal, code)
-                self._names.add((tenant, portal))
-            if minute is None:
-                minute = self._minutes[time] = _whole_minute(time, now_ms)
+            rq.check_names(tenant, portal, code)
         except Rejected:
             return None
-        cell = _cell(tenant, portal, minute, outcome, fault, code, self.codes)
-        if len(self._cells) > REMEMBERED:
-            for memory in (self._cells, self._names, self._minutes):
-                memory.clear()
-        self._cells[key] = cell
-        return cell
+        if len(self._known) > REMEMBERED:
+            self._known.clear()
+        where = self._known[text] = _where(tenant, portal, outcome, fault, code, self.codes)
+        return where
 
     def _one_by_one(
-        self,
-        values: Sequence[bytes | None],
-        requests: list[Request],
-        keys: list[Key],
-        doubtful: set[Key],
-        counts: dict[Cell, int],
-        refused: list[Refused],
-        now_ms: int,
+        self, records: Records, places: Iterable[int], now_ms: int, counts: Counts, refused: list[Refused]
     ) -> None:
-        gone = {index for index, _ in refused}
-        places = (index for index in range(len(values)) if index not in gone)
-        for index, r, key in zip(places, requests, keys, strict=True):
-            if key not in doubtful:
-                continue
+        for place in places:
             try:
+                r = rq.read(records[place])
                 rq.check_names(r.tenant, r.portal, r.code)
-                cell = _cell(r.tenant, r.portal, rq.minute(r.time, now_ms), r.outcome, r.fault, r.code, self.codes)
+                minute = rq.minute(r.time, now_ms)
             except Rejected as error:
-                refused.append(Refused(index, error))
+                refused.append(Refused(place, error))
             else:
-                counts[cell] = counts.get(cell, 0) + 1
+                where = _where(r.tenant, r.portal, r.outcome, r.fault, r.code, self.codes)
+                counts.add(minute, where)
+                if self.hashes is not None and r.user:
+                    counts.seen(minute, where, self.hashes.of(r.user.encode(), minute))
 
 
-def _whole_time(time: str | int) -> str | int:
-    """A time as a key holds it when its batch is not all in UTC; a text as short as a UTC minute is none, and must not pass for one."""
-    if isinstance(time, int):
-        return time // 60_000
-    return time + "?" if len(time) == MINUTE_CHARACTERS else time
-
-
-def _whole_minute(time: str | int, now_ms: int) -> int:
-    """The minute of a key's time, when all of it is in bounds; raises Rejected."""
-    if isinstance(time, int):
-        return rq.minute(time * 60_000 + 59_999, now_ms)
-    return rq.minute(time + ":59.999Z" if len(time) == MINUTE_CHARACTERS else time, now_ms)
-
-
-def _cell(
-    tenant: str, portal: str, minute: int, outcome: str, fault: str | None, code: str | None, codes: Mapping[str, str]
-) -> Cell:
+def _where(
+    tenant: str, portal: str, outcome: str, fault: str | None, code: str | None, codes: Mapping[str, str]
+) -> Where:
     index = rq.classify(outcome, fault, code, codes)
-    return Cell(tenant, portal, minute, index, (code or "") if index == rq.UNCLASSIFIED else "")
+    return Where(tenant, portal, index, (code or "") if index == rq.UNCLASSIFIED else "")
 
 
 class Chunk:
@@ -195,7 +308,7 @@ class Chunk:
     def _clear(self) -> None:
         self.read = 0
         self.refused = 0
-        self.counts: dict[Cell, int] = {}
+        self.counts = Counts()
         self.decisions: list[Decision] = []
 
     @property
@@ -203,17 +316,12 @@ class Chunk:
         """Whether no offset has been added since the start."""
         return self.upto == self.start
 
-    def add(
-        self, upto: int, counts: Mapping[Cell, int], read: int, refused: int, decisions: Iterable[Decision] = ()
-    ) -> None:
-        """Take in a counted batch that ends before offset `upto`; AssertionError when the offsets go backwards."""
+    def add(self, upto: int, read: int, refused: int, decisions: Iterable[Decision] = ()) -> None:
+        """Take in a batch that ends before offset `upto` and is counted in `counts`; AssertionError when the offsets go backwards."""
         if upto < self.upto:
             raise AssertionError(
                 f"{self.topic}-{self.partition}: a batch up to {upto} after {self.upto}: offsets must not go back"
             )
-        mine = self.counts
-        for cell, n in counts.items():
-            mine[cell] = mine.get(cell, 0) + n
         self.upto = upto
         self.read += read
         self.refused += refused
@@ -222,18 +330,11 @@ class Chunk:
     def frames(self, place: Callable[[str], int], partitions: int, at_ms: int, complete_ms: int) -> list[Frame]:
         """A frame for each of the journal's `partitions`, also the empty ones; `place` gives a tenant's partition."""
         tallies: list[dict[str, dict[str, Tally]]] = [{} for _ in range(partitions)]
-        for (tenant, portal, minute, index, code), n in self.counts.items():
-            portals = tallies[place(tenant)].setdefault(tenant, {})
-            tally = portals.get(portal)
-            if tally is None:
-                tally = portals[portal] = Tally()
-            row = tally.minutes.get(minute)
-            if row is None:
-                row = tally.minutes[minute] = [0, 0, 0, 0, 0]
-            row[index] += n
-            if index == rq.UNCLASSIFIED:
-                by_minute = tally.codes.setdefault(code, {})
-                by_minute[minute] = by_minute.get(minute, 0) + n
+        for tenant, portal, tally in self.counts.tallies():
+            tallies[place(tenant)].setdefault(tenant, {})[portal] = tally
+        users: list[dict[str, dict[int, list[int]]]] = [{} for _ in range(partitions)]
+        for tenant, minutes in self.counts.users.items():
+            users[place(tenant)][tenant] = {minute: merged(found) for minute, found in minutes.items()}
         decisions: list[list[Decision]] = [[] for _ in range(partitions)]
         for decision in self.decisions:
             if decision.tenant == "*":
@@ -254,6 +355,7 @@ class Chunk:
                 refused=self.refused,
                 tallies=tallies[q],
                 decisions=decisions[q],
+                users=users[q],
             )
             for q in range(partitions)
         ]

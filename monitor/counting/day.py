@@ -162,6 +162,11 @@ class Day:
 
 def split_by_day(tally: Tally) -> dict[int, Tally]:
     """A tally by UTC day, its minutes made minutes of the day."""
+    number = min(tally.minutes) // DAY
+    if max(tally.minutes) // DAY == number:  # as nearly always
+        base = number * DAY
+        codes = {code: {minute - base: n for minute, n in minutes.items()} for code, minutes in tally.codes.items()}
+        return {number: Tally({minute - base: row for minute, row in tally.minutes.items()}, codes)}
     days: dict[int, Tally] = {}
     for minute, row in tally.minutes.items():
         number, within = divmod(minute, DAY)

@@ -36,6 +36,7 @@ class Frame(msgspec.Struct, array_like=True, gc=False, kw_only=True):
     """See the module. `at_ms`: the worker's clock; `complete_ms`: all that the source held up to here stands before `start`
     (both epoch milliseconds; 0 when the worker has just taken over and does not know).
 
+    `users`: samples (`counting.users`) by tenant and UTC epoch minute; empty when users are not counted.
     `partitions` is how many the topic has; `read` and `refused` count the records of the whole chunk.
     """
 
@@ -51,10 +52,32 @@ class Frame(msgspec.Struct, array_like=True, gc=False, kw_only=True):
     refused: int = 0
     tallies: dict[str, dict[str, Tally]] = {}
     decisions: list[Decision] = []
+    users: dict[str, dict[int, list[int]]] = {}
+
+
+class _Unread(msgspec.Struct, array_like=True, gc=False, kw_only=True):
+    """A frame whose counts stay as bytes by tenant, and its decisions too. Its fields are those of `Frame`."""
+
+    version: int
+    topic: str
+    partition: int
+    partitions: int
+    start: int
+    upto: int
+    at_ms: int
+    complete_ms: int
+    read: int
+    refused: int
+    tallies: dict[str, msgspec.Raw]
+    decisions: msgspec.Raw
+    users: dict[str, msgspec.Raw] = {}
 
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Frame).decode
+_decode_unread = msgspec.msgpack.Decoder(_Unread).decode
+_decode_samples = msgspec.msgpack.Decoder(dict[int, list[int]]).decode
+_decode_portals = msgspec.msgpack.Decoder(dict[str, Tally]).decode
 
 
 def decode(data: bytes) -> Frame:
@@ -63,6 +86,36 @@ def decode(data: bytes) -> Frame:
         frame = _decode(data)
     except msgspec.MsgspecError as error:
         raise ValueError(f"expected a frame of version {VERSION}, got {data[:40]!r}: {error}") from None
-    if frame.version != VERSION:
-        raise ValueError(f"expected a frame of version {VERSION}, got version {frame.version}: run the newer monitor")
+    return _known(frame, frame.version)
+
+
+def decode_of(data: bytes, tenant: str) -> Frame:
+    """As `decode`, with the counts of one tenant alone and without decisions: many times as fast where there are many tenants."""
+    try:
+        unread = _decode_unread(data)
+        mine = unread.tallies.get(tenant)
+        tallies = {} if mine is None else {tenant: _decode_portals(mine)}
+        met = unread.users.get(tenant)
+        users = {} if met is None else {tenant: _decode_samples(met)}
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"expected a frame of version {VERSION}, got {data[:40]!r}: {error}") from None
+    frame = Frame(
+        topic=unread.topic,
+        partition=unread.partition,
+        partitions=unread.partitions,
+        start=unread.start,
+        upto=unread.upto,
+        at_ms=unread.at_ms,
+        complete_ms=unread.complete_ms,
+        read=unread.read,
+        refused=unread.refused,
+        tallies=tallies,
+        users=users,
+    )
+    return _known(frame, unread.version)
+
+
+def _known(frame: Frame, version: int) -> Frame:
+    if version != VERSION:
+        raise ValueError(f"expected a frame of version {VERSION}, got version {version}: run the newer monitor")
     return frame

@@ -35,7 +35,6 @@ NAME_CHARACTERS = 64
 
 _TENANT = re.compile(r"[a-z0-9_-]{1,64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
-_ENDING = re.compile(r":[0-5]\d(\.\d{1,9})?[Zz]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -81,8 +80,11 @@ class Request(msgspec.Struct, gc=False):
     latency_ms: float | None = None
 
 
-decode = msgspec.json.Decoder(Request).decode
-"""Bytes to a `Request`: types are checked, values are not. Raises msgspec's errors, RecursionError and UnicodeDecodeError."""
+_decoder = msgspec.json.Decoder(Request)
+decode = _decoder.decode
+"""Bytes to a `Request`: types are checked, values are not. Raises `DECODE_ERRORS`."""
+decode_lines = _decoder.decode_lines
+"""Any number of them with whitespace between, or with nothing, to a list of `Request`s; likewise."""
 DECODE_ERRORS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
@@ -103,11 +105,6 @@ def read(value: bytes | None) -> Request:
         raise Rejected(Reason.NOT_JSON, "$", f"expected UTF-8: {error.reason} (byte {error.start})") from None
     except RecursionError:
         raise Rejected(Reason.TOO_DEEP, "$", "expected no more than the usual depth, got a nest of brackets") from None
-
-
-def ends_in_utc_seconds(ending: str) -> bool:
-    """Whether what follows a time's "2026-11-23T10:11" is seconds, perhaps a fraction, and Z."""
-    return _ENDING.fullmatch(ending) is not None
 
 
 def minute(time: str | int, now_ms: int) -> int:

@@ -94,6 +94,7 @@ class Look:
         stamp: int,
         oldest_day: int,
         facts: FactsOf,
+        listened: Callable[[Facts], Facts],
         table: MutableMapping[bytes, bytes],
     ) -> None:
         self.tenant = tenant
@@ -106,6 +107,7 @@ class Look:
         self.removed: list[bytes] = []
         self.sheets = 0
         self._facts = facts
+        self._listened = listened
         self._table = table
         self._last: dict[str, Issued] = {}
         for item in tenant.account.issued:
@@ -190,7 +192,7 @@ class Look:
         if last is not None and last.kind == "provisional" and self.now_ms < self._final_ms(known, name):
             return
         while True:
-            facts = self._facts(self.tenant, name, self.now_ms)
+            facts = self._listened(self._facts(self.tenant, name, self.now_ms))
             self.sheets += 1
             before = newest(self.tenant, name, self._table)
             tail = Tail(len(account.issued), account.issued[-1].sha256 if account.issued else None)

@@ -14,9 +14,10 @@ Errors: ValueError from a record that is no frame of ours or a table record that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -27,19 +28,23 @@ from numpy.typing import NDArray
 from monitor.contract import terms as promised
 from monitor.contract.exclusions import ExclusionDecision, Window, exclusions
 from monitor.contract.period import DAY, MINUTE_MS, Period
+from monitor.contract.readings import Silence
 from monitor.contract.rulings import Ruling, rulings
 from monitor.contract.statement import Facts, Stretch
+from monitor.contract.support import STANDARD_SUPPORT, SupportTerms
 from monitor.counting import frame as frames
 from monitor.counting import windows
 from monitor.counting.day import WIDTH, Day, split_by_day
 from monitor.counting.frame import Row
 from monitor.counting.request import CLIENT, EXTERNAL, FAULTS, SERVER, SUCCESS, UNCLASSIFIED
 from monitor.counting.resolver import Candidates, Resolver, Sealed
-from monitor.engine import decided, state
+from monitor.engine import decided, quiet, state, users
 from monitor.engine.dues import LATE_MS, SETTLED, Look, credits_of, sheet_of
 from monitor.engine.month import NOTHING, DayMinutes, LeftOut, MonthSums
 from monitor.engine.state import Announcement, Evidence, Kept, PartitionRecord, Shared, Tenant, Unmeasured
-from monitor.engine.verdict import CLEARED, NONE, Policy, Verdict, decide
+from monitor.engine.support import SUPPORT, Desk
+from monitor.engine.users import OPEN_MINUTES, UserDay
+from monitor.engine.verdict import CLEARED, NONE, Policy, Verdict, announcement_id, decide
 from monitor.engine.verdict import Evidence as Seen
 from monitor.forecast import Fleet, Forecast, History, MonthSoFar, forecast
 
@@ -102,11 +107,15 @@ class Engine:
         horizon: int = -1,
         place: tuple[str, int] = ("journal", 0),
         policy: Policy | None = None,
+        only: str | None = None,
+        support: SupportTerms = STANDARD_SUPPORT,
     ) -> None:
         self.table = table
         self.place = place
         """The journal's topic and the partition."""
         self.policy = policy or Policy()
+        self.only = only
+        """With a name, a recount of that tenant: the others are not counted, decisions are those in `table`, nothing is evaluated."""
         self.following = offset
         """The journal offset to be read next."""
         self.horizon = horizon
@@ -114,8 +123,12 @@ class Engine:
         """The newest offset taken in or skipped."""
         self.resolver = Resolver()
         self.tenants: dict[str, Tenant] = {}
+        self.desk = Desk(table, self._tenant, support)
         self.partition = PartitionRecord()
         self.shared = Shared()
+        self.platform = quiet.Platform()
+        self.users: dict[tuple[str, int], UserDay] = {}
+        """By tenant and UTC day, those with open minutes."""
         self.evidence: dict[int, Evidence] = {}
         """By UTC day."""
         self.exclusion_decisions: list[ExclusionDecision] = []
@@ -125,12 +138,14 @@ class Engine:
         self._unseen = True
         """Whether no tenant has been looked at since the engine was made."""
         self._fleet_minute = -1
+        self._quiet_minute = -1
         self._outbox: list[Announcement] = []
         self._removed: list[bytes] = []
         self._touched: set[str] = set()
         self._shared_touched = False
         self._shared_decided_ms: int | None = None
         self._evidence_touched: set[int] = set()
+        self._users_touched: set[tuple[str, int]] = set()
         self._records: dict[bytes, bytes] = {}
         self._windows: list[Window] = []
         """The approved exclusions."""
@@ -141,10 +156,11 @@ class Engine:
     # -- recovery
 
     def _load(self) -> None:
+        tickets = []
         for key in list(self.table):
             if key == state.PARTITION:
                 self.partition = state.decode_partition(self.table[key])
-                self.clock_ms = self.partition.clock_ms
+                self.clock_ms, self.complete_ms = self.partition.clock_ms, self.partition.complete_ms
                 continue
             if key == state.SHARED:
                 self.shared = state.decode_shared(self.table[key])
@@ -157,9 +173,13 @@ class Engine:
             if what == state.ACCOUNT:
                 tenant.account = state.decode_account(self.table[key])
                 self._outbox += [a for a in tenant.account.announcements if a.stamp > self.horizon]
-            elif not what.startswith(state.STATEMENT):
+            elif what.startswith(state.SUPPORT):
+                tickets.append(key)
+            elif not what.startswith((state.STATEMENT, state.USERS)):
                 tenant.numbers.add(int(what))
                 tenant.unfed.add(int(what))
+                tenant.recovered.add(int(what))
+        self._outbox += self.desk.load(tickets, self.horizon, self.clock_ms)
         # Within a tenant they stay in the order in which they were decided.
         self._outbox.sort(key=lambda a: (a.stamp, a.tenant))
         # What was taken up after the clock that is durable is taken up again.
@@ -183,7 +203,7 @@ class Engine:
         """Take in the journal's record at `offset`; offsets may have holes but not go back (AssertionError)."""
         if offset < self.following:
             raise AssertionError(f"journal offset {offset} after {self.following - 1}: offsets must not go back")
-        frame = frames.decode(data)
+        frame = frames.decode(data) if self.only is None else frames.decode_of(data, self.only)
         before = self.resolver.open.get((frame.topic, frame.partition))
         before_ms = (before.complete_ms or before.at_ms) if before else 0
         sealed = self.resolver.take(offset, frame)
@@ -218,6 +238,8 @@ class Engine:
                 for number, part in split_by_day(tally).items():
                     numbers.add(number)
                     self._count(tenant, stamp, number, portal, part)
+        for name, minutes in sealed.frame.users.items():
+            self._met(name, minutes)
         if before is not None:
             self._vouch(numbers, sealed.frame, before.offset, stamp)
 
@@ -242,6 +264,9 @@ class Engine:
                 month.add(name, base + minute, row)
         for code, minutes in part.codes.items():
             day.add_codes(name, code, minutes)
+        tenant.last_minute = max(quiet.last_minute(tenant, self.table), base + max(part.minutes))
+        if number not in tenant.recovered:
+            self.platform.count(number, part.minutes)
         first = base + min(part.minutes)
         if tenant.account.issued and first < tenant.settled_until:
             self._came_late(tenant, {first, base + max(part.minutes)})
@@ -252,6 +277,22 @@ class Engine:
         for name in {tenant.agreements.month_at(minute).period.name for minute in minutes} & settled:
             at = tenant.account.reopened.setdefault(name, self.clock_ms + LATE_MS)
             tenant.due_ms = min(tenant.due_ms, at)
+
+    def _met(self, name: str, minutes: Mapping[int, Sequence[int]]) -> None:
+        """Take in samples of a tenant's users; coming again changes nothing, so they need no stamp."""
+        for minute, sample in minutes.items():
+            number, within = divmod(minute, DAY)
+            if minute < self.complete_ms // MINUTE_MS - OPEN_MINUTES:
+                continue
+            self._user_day(name, number).merge(within, sample)
+            self._users_touched.add((name, number))
+
+    def _user_day(self, name: str, number: int) -> UserDay:
+        found = self.users.get((name, number))
+        if found is None:
+            kept = self.table.get(state.users_key(name, number))
+            found = self.users[name, number] = users.decode(kept) if kept is not None else UserDay({}, {})
+        return found
 
     def _vouch(self, numbers: Iterable[int], frame: frames.Frame, first: int, stamp: int) -> None:
         """Note where the counts of these days stand in the logs."""
@@ -274,6 +315,9 @@ class Engine:
                 self._read_shared()
             return
         tenant = self._tenant(decision.tenant)
+        if decision.kind == SUPPORT:
+            self.desk.take(tenant.name, stamp, kept)
+            return
         if stamp <= tenant.account.stamp:
             return
         tenant.account.decisions.setdefault(decision.kind, []).append(kept)
@@ -329,6 +373,7 @@ class Engine:
         tenant.left_out = LeftOut(after)
         tenant.period = None
         tenant.credits = None
+        self.desk.reconsider(tenant.name)
         for name in {item.month for item in tenant.account.issued if item.kind in SETTLED}:
             tenant.account.reopened[name] = self.clock_ms
         self._touched.add(tenant.name)
@@ -342,15 +387,26 @@ class Engine:
             self.complete_ms = max(self.complete_ms, complete)
         if clock is not None:
             self.clock_ms = max(self.clock_ms, clock)
+        if complete is not None and self.stamp > self.horizon and self.only is None:
+            self._attend()
         tick = self.clock_ms // TICK_MS
         new = tick > self.partition.decided_ms // TICK_MS
-        if clock is None or not (new or self._unseen) or self.stamp <= self.horizon:
+        if clock is None or not (new or self._unseen) or self.stamp <= self.horizon or self.only is not None:
             return
         if complete is not None and self.clock_ms - complete <= CAUGHT_UP_MS:
             self._unseen = False
             if new:
                 self.partition.decided_ms = self.clock_ms
             self._evaluate(tick, decide=new)
+
+    def _attend(self) -> None:
+        """Let the support desk see what has come to be due."""
+        said, changed = self.desk.look(self.complete_ms, self.clock_ms, self.stamp, self.horizon)
+        for made in said:
+            self._outbox.append(made)
+            self.seen.announced[made.kind] = self.seen.announced.get(made.kind, 0) + 1
+        for name in changed:
+            self.tenants[name].touch()
 
     def _evaluate(self, tick: int, *, decide: bool) -> None:
         """Bring what is known of tenants up to date; and decide, if it is time to."""
@@ -389,11 +445,25 @@ class Engine:
         self._project(forecast_due, upto)
         for tenant in due:
             tenant.touch()
+        if minute != self._quiet_minute:
+            self._quiet_minute = minute
+            self._listen(minute)
         if not decide:
             return
         for tenant in forecast_due:
             self._judge(tenant)
         self._settle()
+
+    def _listen(self, minute: int) -> None:
+        """Once a minute, on minutes that are complete: who has become silent?"""
+        now, gaps = self.complete_ms // MINUTE_MS, self._gaps()
+        promised_to = (tenant for tenant in self.tenants.values() if tenant.standing in PROMISED)
+        for tenant in quiet.look(promised_to, min(now, minute), gaps, self.table):
+            tenant.touch()
+        self.platform.look(min(now, minute), gaps)
+
+    def _gaps(self) -> list[tuple[int, int]]:
+        return [(gap.from_ms // MINUTE_MS, gap.to_ms // MINUTE_MS + 1) for gap in self.partition.unmeasured]
 
     def _rolling(self, tenant: Tenant, upto: int) -> dict[str, Row]:
         """The rolling windows, what is excluded left out."""
@@ -418,7 +488,9 @@ class Engine:
             if self.stamp <= tenant.account.stamp or tenant.period is None:
                 continue
             oldest = self.clock_ms // MINUTE_MS // DAY - KEPT_DAYS
-            look = Look(tenant, self.clock_ms, self.complete_ms, self.stamp, oldest, self.facts, self.table)
+            look = Look(
+                tenant, self.clock_ms, self.complete_ms, self.stamp, oldest, self.facts, self.listened, self.table
+            )
             tenant.due_ms = look.take()
             self._records |= look.records
             self._removed += look.removed
@@ -454,13 +526,28 @@ class Engine:
             month=month,
             minutes=DayMinutes(days),
             as_of=as_of,
+            users=users.user_minutes(
+                {
+                    number: self._user_day(tenant.name, number)
+                    for number in range(first, last + 1)
+                    if (tenant.name, number) in self.users or state.users_key(tenant.name, number) in self.table
+                }
+            ),
             exclusions=self.exclusion_decisions,
             rulings=[*self.shared_rulings, *tenant.rulings],
-            gaps=[(gap.from_ms // MINUTE_MS, gap.to_ms // MINUTE_MS + 1) for gap in self.partition.unmeasured],
+            gaps=self._gaps(),
             sources=[Stretch(topic, partition, *offsets) for (topic, partition), offsets in topics.items()],
             journal=[Stretch(*self.place, begin, self.following)] if topics else [],
             extension=extension,
         )
+
+    def listened(self, facts: Facts) -> Facts:
+        """The facts of a month with its silences, which take the longest to find."""
+        tenant = self.tenants[facts.agreements.tenant]
+        covered = facts.agreements.known(facts.as_of).month(facts.month, facts.extension).covered
+        upto = min(covered.end, facts.as_of // MINUTE_MS)
+        found = quiet.of_month(tenant, lambda number: self._peek(tenant, number), covered.start, upto, facts.gaps)
+        return replace(facts, silences=[*found, *self.platform.between(covered.start, upto, facts.gaps)])
 
     def _peek(self, tenant: Tenant, number: int) -> Day | None:
         """A day that does not stay decoded."""
@@ -509,7 +596,7 @@ class Engine:
             tenant.numbers.discard(number)
             tenant.unfed.discard(number)
             tenant.days.pop(number, None)
-            self._removed.append(state.day_key(tenant.name, number))
+            self._removed += [state.day_key(tenant.name, number), state.users_key(tenant.name, number)]
 
     def _project(self, tenants: Sequence[Tenant], upto: int) -> None:
         for tenant in tenants:
@@ -541,6 +628,9 @@ class Engine:
             if day is None or number * DAY >= upto:
                 continue
             counts = _counted(day, tenant)
+            if number in tenant.recovered:
+                tenant.recovered.discard(number)
+                self.platform.recovered(number, quiet.requests_of(day))
             bad = counts[:, SERVER] + counts[:, UNCLASSIFIED]
             tenant.history.replace_day(number, counts[:, SUCCESS] + counts[:, CLIENT] + bad, bad)
         tenant.unfed.clear()
@@ -573,9 +663,8 @@ class Engine:
             self._announce(tenant, period, kind, threshold, after.times, reason)
 
     def _announce(self, tenant: Tenant, period: Period, kind: str, threshold: int, times: int, reason: str) -> None:
-        percent = promised.label(threshold)
         data = self.status(tenant) | {"type": kind, "threshold": promised.percent(threshold), "reason": reason}
-        identity = f"{tenant.name}/{period.name}/{percent}/{kind}/{times}"
+        identity = announcement_id(tenant.name, period.name, threshold, kind, times)
         self._say(
             tenant,
             Announcement(identity, kind, tenant.name, self.stamp, self.clock_ms, msgspec.json.encode(data)),
@@ -644,8 +733,15 @@ class Engine:
             "zone": tenant.agreement.zone,
             "standing": tenant.standing,
             "maintenance": self.in_maintenance(tenant),
+            "silence": _silent(tenant.silence),
+            "platform_silence": _silent(self.platform.silence),
+            "support": self.desk.open_p1(tenant.name),
         }
         return record
+
+    def support_statuses(self, most: int) -> Iterator[dict[str, Any]]:
+        """Records of at most `most` support requests that have changed since theirs was taken, the longest changed first."""
+        return self.desk.statuses(most, self.stamp)
 
     def in_maintenance(self, tenant: Tenant) -> bool:
         """Whether an approved exclusion runs for the tenant."""
@@ -680,24 +776,40 @@ class Engine:
             for number in tenant.dirty:
                 days[state.day_key(name, number)] = tenant.days[number].encode()
             tenant.dirty.clear()
+        accounts |= self.desk.records(self.stamp)
         if self._shared_touched:
             self.shared.stamp = max(self.shared.stamp, self.stamp)
             accounts[state.SHARED] = state.encode(self.shared)
         self._forget_evidence()
         accounts |= {state.evidence_key(n): state.encode(self.evidence[n]) for n in self._evidence_touched}
-        self.partition.clock_ms = self.clock_ms
+        self.partition.clock_ms, self.partition.complete_ms = self.clock_ms, self.complete_ms
         accounts[state.PARTITION] = state.encode(self.partition)
         self._shared_touched = False
         self._evidence_touched.clear()
+        days |= self._users_kept()
         self._touched.clear()
         outbox, self._outbox = self._outbox, []
-        removed, self._removed = self._removed, []
+        removed, self._removed = self._removed + self.desk.removed, []
+        self.desk.removed = []
         offset = min(self.resolver.oldest(self.following), self.following)
         self.table.update(accounts)
         self.table.update(days)
         for key in removed:
             self.table.pop(key, None)
         return Checkpoint(accounts, days, outbox, removed, offset, max(self.stamp, self.horizon))
+
+    def _users_kept(self) -> dict[bytes, bytes]:
+        """The records of users that have changed; days without open minutes need not stay in memory."""
+        upto = self.complete_ms // MINUTE_MS - OPEN_MINUTES
+        made = {}
+        for name, number in sorted(self._users_touched):
+            day = self.users[name, number]
+            day.close(upto - number * DAY)
+            made[state.users_key(name, number)] = users.encode(day)
+        self._users_touched.clear()
+        for key in [key for key, day in self.users.items() if not day.open]:
+            del self.users[key]
+        return made
 
     def committed(self, horizon: int) -> None:
         """What a checkpoint with this horizon held is durable, and has been sent."""
@@ -738,6 +850,12 @@ def _good_bad(month: MonthSums) -> tuple[int, int]:
     return total[SUCCESS] + total[CLIENT], total[SERVER] + total[UNCLASSIFIED] + month.missing
 
 
+def _silent(silence: Silence | None) -> dict[str, Any] | None:
+    if silence is None:
+        return None
+    return {"from": _instant(silence.start * MINUTE_MS), "expected": silence.expected}
+
+
 def _four(row: Row, excluded: Row) -> dict[str, int]:
     return {
         "good": row[SUCCESS] + row[CLIENT],
@@ -774,5 +892,6 @@ def _counted(day: Day, tenant: Tenant) -> NDArray[np.int64]:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@lru_cache(maxsize=64)  # all statuses of a moment have the same
 def _instant(ms: int) -> str:
     return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -72,6 +72,15 @@ def explain(facts: Facts, status: Mapping[str, Any] | None, events: Sequence[Map
             }
             for item in compare(sheet, scoped, tally)
         ],
+        "silence": [
+            {
+                "from": _local(item.start, zone),
+                "to": _local(item.end, zone),
+                "expected": item.expected,
+                "basis": item.basis,
+            }
+            for item in facts.silences
+        ],
         "projection": _projection(status),
         "what_if": _what_if(sheet, tally, windows, worst, expected, zone),
         "announced": [dict(event) for event in events],

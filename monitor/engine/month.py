@@ -69,9 +69,12 @@ class MonthSums:
 
     def add(self, portal: str, minute: int, row: Row) -> None:
         """Add five counts of a portal in a UTC epoch minute; one outside the period is none of this month's."""
-        if minute not in self.period:
+        if not self.period.start <= minute < self.period.end:
             return
         spans = self.left_out.between(portal, self.period)
+        if not spans:
+            _add(self.rows, portal, row)
+            return
         place = bisect_right(spans, (minute, self.period.end)) - 1
         out = place >= 0 and minute < spans[place][1]
         _add(self.excluded if out else self.rows, portal, row)
@@ -147,9 +150,12 @@ NOTHING: Row = [0] * WIDTH
 
 
 def _add(into: dict[str, Row], portal: str, row: Row) -> None:
-    mine = into.setdefault(portal, [0] * WIDTH)
+    mine = into.get(portal)
+    if mine is None:
+        mine = into[portal] = [0] * WIDTH
     for index, n in enumerate(row):
-        mine[index] += n
+        if n:
+            mine[index] += n
 
 
 def add_up(rows: Iterable[Row]) -> Row:

@@ -1,9 +1,9 @@
 """What the engine keeps: records behind a MutableMapping, and a tenant in memory. Only what cannot be derived from minutes is stored.
 
-Keys are `tenant NUL account`, `tenant NUL statement-PLACE` and `tenant NUL day-number`; the partition's own records are `NUL partition`,
-`NUL shared` and `NUL evidence-DAY`. A day's record holds minutes, a statement's one version, the newest of its month. An account holds what
-people decided and what has been announced, with `stamp`: everything up to this journal offset has been evaluated. The shared record holds
-what people decided about all tenants.
+Keys are `tenant NUL account`, `tenant NUL statement-PLACE`, `tenant NUL support-REQUEST`, `tenant NUL users-DAY` and `tenant NUL day-number`;
+the partition's own are `NUL partition`, `NUL shared` and `NUL evidence-DAY`. A day's record holds minutes, a statement's one version, the
+newest of its month, a ticket's what is known of one support request. An account holds what people decided and what has been announced, with
+`stamp`: everything up to this journal offset has been evaluated. The shared record holds what people decided about all tenants.
 Accounts, statements and the partition's records are made durable before the days that go with them, so that whoever recovers evaluates each
 stamp once, on the same counts.
 """
@@ -17,21 +17,30 @@ import msgspec
 from monitor.contract.agreement import Agreement, Agreements, Standing
 from monitor.contract.credits import Account as Credits
 from monitor.contract.period import DAY, MINUTE_MS, Period
+from monitor.contract.readings import Silence
 from monitor.contract.rulings import Ruling, Rulings
+from monitor.contract.support import SupportBreach
 from monitor.counting.day import Day
 from monitor.counting.frame import Row
 from monitor.counting.request import SERVER, UNCLASSIFIED
 from monitor.engine.month import LeftOut, MonthSums
 from monitor.engine.verdict import Verdict
 from monitor.forecast import Forecast, History
+from monitor.forecast.silence import Rhythm
 
 ACCOUNT = b"account"
 STATEMENT = b"statement-"
+USERS = b"users-"
 PARTITION = b"\0partition"
 SHARED = b"\0shared"
+SUPPORT = b"support-"
 EVIDENCE = b"\0evidence-"
 NEVER = 1 << 60
 """A time, in minutes or milliseconds, that does not come."""
+
+
+NEVER = 1 << 60
+"""Epoch milliseconds that do not come."""
 
 
 class Kept(msgspec.Struct, array_like=True, frozen=True):
@@ -91,6 +100,22 @@ class Account(msgspec.Struct, array_like=True):
     noticed: str = ""
 
 
+class Ticket(msgspec.Struct, array_like=True):
+    """A support request of a tenant: what people said of it (`kept`) and what was announced (`told`, the newest by what it is about).
+
+    `stamp`: it is complete up to this journal offset. `looked_ms`: as of when it was last announced (epoch milliseconds). `settled_ms`: when
+    something was last heard of it; 0 while its clocks run, so that nobody has to fold it to know. `left_out`: how much was not kept.
+    """
+
+    stamp: int = -1
+    looked_ms: int = 0
+    settled_ms: int = 0
+    left_out: int = 0
+    kept: list[Kept] = []
+    told: dict[str, SupportBreach] = {}
+    announcements: list[Announcement] = []
+
+
 class Shared(msgspec.Struct, array_like=True):
     """What people decided about all tenants, or about many: by kind, in the order of the log. `taken_ms`: as in `Account`."""
 
@@ -118,12 +143,13 @@ class Unmeasured(msgspec.Struct, array_like=True, frozen=True):
 
 
 class PartitionRecord(msgspec.Struct, array_like=True):
-    """What concerns every tenant of a journal partition. `stamp`: of the last gap; `clock_ms`: the log's clock; `decided_ms`: what it was when
-    verdicts and statements were last decided (both epoch milliseconds).
+    """What concerns every tenant of a journal partition. `stamp`: of the last gap; `clock_ms`, `complete_ms`: the log's; `decided_ms`: the
+    clock when verdicts and statements were last decided. All epoch milliseconds.
     """
 
     stamp: int = -1
     clock_ms: int = 0
+    complete_ms: int = 0
     unmeasured: list[Unmeasured] = []
     decided_ms: int = -1
 
@@ -132,6 +158,7 @@ encode = msgspec.msgpack.Encoder().encode
 decode_account = msgspec.msgpack.Decoder(Account).decode
 decode_partition = msgspec.msgpack.Decoder(PartitionRecord).decode
 decode_shared = msgspec.msgpack.Decoder(Shared).decode
+decode_ticket = msgspec.msgpack.Decoder(Ticket).decode
 decode_evidence = msgspec.msgpack.Decoder(Evidence).decode
 
 
@@ -143,6 +170,22 @@ def account_key(tenant: str) -> bytes:
 def statement_key(tenant: str, sequence: int) -> bytes:
     """The key of the statement at a place of the tenant's chain, from 0."""
     return b"%b\0%b%d" % (tenant.encode(), STATEMENT, sequence)
+
+
+def users_key(tenant: str, number: int) -> bytes:
+    """The key of the users of a tenant's UTC day."""
+    return b"%b\0%b%d" % (tenant.encode(), USERS, number)
+
+
+def ticket_key(tenant: str, request: str) -> bytes:
+    """The key of a tenant's support request."""
+    return b"%b\0%b%b" % (tenant.encode(), SUPPORT, request.encode())
+
+
+def ticket_name(key: bytes) -> tuple[str, str]:
+    """The tenant and the request of a ticket's key."""
+    tenant, _, what = key.decode().partition("\0")
+    return tenant, what.removeprefix(SUPPORT.decode())
 
 
 def evidence_key(number: int) -> bytes:
@@ -172,14 +215,18 @@ class Tenant:
         "forecast_at_minute",
         "held",
         "history",
+        "last_minute",
         "left_out",
         "looked_at_tick",
         "month",
         "name",
         "numbers",
         "period",
+        "recovered",
+        "rhythm",
         "rulings",
         "settled_until",
+        "silence",
         "standing",
         "unfed",
         "version",
@@ -217,8 +264,15 @@ class Tenant:
         self.month: MonthSums | None = None
         self.windows: dict[str, Row] = {}
         self.history: History | None = None
+        self.recovered: set[int] = set()
+        """Days that were read from the table and are not in the platform's sums yet."""
         self.unfed: set[int] = set()
         """Days whose minutes the history has not seen as they are now."""
+        self.last_minute = -1
+        """The last UTC epoch minute with a request of any kind; -1 while it is not known."""
+        self.rhythm: Rhythm | None = None
+        self.silence: Silence | None = None
+        """The silence that goes on."""
         self.forecast: Forecast | None = None
         self.forecast_at_minute = 0
         self.looked_at_tick = 0

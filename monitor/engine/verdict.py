@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from monitor.contract.terms import FULL
+from monitor.contract.terms import FULL, label
 
 NONE, AT_RISK, BREACHED = "none", "at_risk", "breached"
 CLEARED = "cleared"
@@ -28,6 +28,11 @@ class Verdict(msgspec.Struct, array_like=True, frozen=True):
 
     state: str = NONE
     times: int = 0
+
+
+def announcement_id(tenant: str, period: str, threshold: int, kind: str, times: int) -> str:
+    """The deterministic id under which a change of a verdict is announced; `threshold` in basis points."""
+    return f"{tenant}/{period}/{label(threshold)}/{kind}/{times}"
 
 
 @dataclass(frozen=True, slots=True)

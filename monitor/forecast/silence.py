@@ -19,8 +19,9 @@ A closure that nobody announced and that begins while people or machines are at 
 How to drive it. Time comes in as the first minute that is not complete (`now`, `upto`).
 
 - For alerts, once a minute: of the tenants whose last request is `LEAST` minutes old, let `rhythms` make those whose `Rhythm.day` is not that
-  of their last request (one call for all of them; keep what it gives), then ask `ongoing` for each.
-- For statements, when one is made: `silences` over the days' minutes, the month's and those `LOOKBACK` days before.
+  of their last request (one call for all of them; keep what it gives), then ask `ongoing` for each. A `History` is fed without requests whose
+  fault lay elsewhere; a minute with nothing else counts as empty in it, which makes less due.
+- For statements, when one is made: `silences` over the month; `day_at` gives `Day.by_minute().sum(axis=1)`, and reaches `LOOKBACK` days back.
 - The platform is a tenant whose requests are those of all: add up their days' minutes, feed a `History` with the sums, and ask both with
   `basis="platform"`. A partition sees its own tenants; that is enough, as tenants are spread over partitions alike.
 - Nobody asks about tenants without a running contract. Once the history has lost the weeks before a run there is no silence any more: by
@@ -71,6 +72,8 @@ _BATCH = 256
 """Tenants whose rhythms are made at once: more gain nothing but memory."""
 _MOST = 4.6
 """Pulses a minute: that an always busy tenant's minute is empty has at least a chance of 1 %."""
+_TELLING = 1.6
+"""Events a minute, with which a fifth of the minutes is empty: hours with more tell little of how requests come."""
 _PSEUDO = 2
 """Empty minutes that are assumed, in which pulses came as if minutes did not depend on each other."""
 
@@ -79,7 +82,7 @@ Seen = Callable[[int, int], int]
 """How many of the epoch minutes [first, upto) had requests."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rhythm:
     """What had to come from `day` on (its number), by the four weeks before it.
 
@@ -184,12 +187,16 @@ def _rhythms(rows: Ints, known: NDArray[np.bool_], days: Sequence[int]) -> list[
     pulses = began.sum(axis=1) - np.take_along_axis(began, busiest, 1)[:, 0]
     share = some / (minutes + 1)
     ends = (pulses + _PSEUDO * share) / (minutes - some + _PSEUDO)
-    rate = np.minimum(-np.log1p(-np.minimum(ends, 0.999)), _MOST).reshape(n, _HOURS)
+    rate = -np.log1p(-np.minimum(ends, 0.999)).reshape(n, _HOURS)
+    events = -np.log1p(-share).reshape(n, _HOURS)
+    # A full hour hides how much requests come in bursts; the others tell.
+    telling = events < _TELLING
+    bursts = ((rate * telling).sum(axis=1) + 1) / ((events * telling).sum(axis=1) + 1)
+    rate = np.minimum(np.minimum(rate, events * np.minimum(bursts, 1.0)[:, None]), _MOST)
     due = np.minimum(rate, np.minimum(np.roll(rate, 1, axis=1), np.roll(rate, -1, axis=1)))
     by_day = due.reshape(n, 7, 24)
     quietest = by_day[np.arange(n), by_day.sum(axis=2).argmin(axis=1)]
     closed = np.minimum(due, np.tile(quietest / 2, 7))
-    events = -np.log1p(-share).reshape(n, _HOURS)
     needed = _needed(active, began, there)
     enough = known.sum(axis=1) >= DAYS_LEAST
     summed = np.stack([_cumulated(rates) for rates in (due, closed, events)], axis=1)

@@ -1,4 +1,4 @@
-"""Synthetic auth requests: who asks, when, and what fails, from a seed. Sending them is left to `monitor.cli.load`.
+"""Synthetic auth requests: who asks, when, and what fails, from a seed. Sending them is left to `monitor.stream.sending`.
 
 Rules:
 - The same arguments give the same requests. Nothing here reads a clock.

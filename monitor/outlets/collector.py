@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from monitor.contract.support import SEVERITIES, SUPPORT_BREACHES
 from monitor.contract.terms import label
 from monitor.counting.request import CLIENT, EXTERNAL, SERVER, SUCCESS, UNCLASSIFIED
 from monitor.engine.engine import Engine
@@ -20,7 +21,21 @@ from monitor.engine.verdict import AT_RISK, BREACHED
 from monitor.engine.vitals import Vitals, frame_outcomes
 from monitor.outlets.families import FAMILIES
 
+ANNOUNCED = (
+    "at_risk",
+    "breached",
+    "cleared",
+    "final",
+    "amended",
+    "notice_due",
+    "statement",
+    "credit",
+    *SUPPORT_BREACHES,
+)
+"""Kinds of announcements."""
 CLASSES = {"good": (SUCCESS, CLIENT), "bad": (SERVER,), "excluded": (EXTERNAL,), "unclassified": (UNCLASSIFIED,)}
+SHOWN = 50
+"""Support requests of a tenant with series of their own: the first in its queue."""
 TENANT_FAMILIES = [family for family in FAMILIES if "tenant" in family.labels]
 
 
@@ -50,6 +65,10 @@ class OwnCollector(Collector):
         for partition, engine in engines.items():
             if engine.complete_ms:
                 put("monitor_complete_timestamp_seconds", (partition,), engine.complete_ms / 1000)
+            if engine.platform.silence is not None:
+                put(
+                    "monitor_platform_silence_start_timestamp_seconds", (partition,), engine.platform.silence.start * 60
+                )
         outcomes = v.frames.copy()
         announced = v.announced.copy()
         for engine in engines.values():
@@ -57,7 +76,7 @@ class OwnCollector(Collector):
             announced.update(engine.seen.announced)
         for outcome in ("sealed", "dropped", "ignored"):
             put("monitor_frames_total", (outcome,), outcomes[outcome])
-        for kind in ("at_risk", "breached", "cleared", "final", "amended"):
+        for kind in ANNOUNCED:
             put("monitor_announced_total", (kind,), announced[kind])
         put("monitor_gaps_total", (), v.gaps + sum(engine.seen.gaps for engine in engines.values()))
         for (topic, reason), n in v.rejected.items():
@@ -128,7 +147,28 @@ def _escaped(text: str) -> str:
 Series = tuple[str, tuple[tuple[str, str], ...], float]
 
 
+def _support_series(engine: Engine, tenant: str) -> Iterator[Series]:
+    desk = engine.desk
+    running = desk.running(tenant)
+    for severity in SEVERITIES if running else ():
+        mine = [held for held in running if held.severity == severity]
+        if mine:
+            where = (("severity", severity),)
+            yield "sla_support_open_requests", where, len(mine)
+            yield "sla_support_overdue_requests", where, sum(held.overdue(desk.now_ms) for held in mine)
+    for held in running[:SHOWN]:
+        for clock in held.clocks:
+            whose = (("request", held.name), ("severity", str(held.severity)), ("clock", clock.kind))
+            yield "sla_support_warning_timestamp_seconds", whose, clock.stretches[-1].warning / 1000
+            yield "sla_support_due_timestamp_seconds", whose, clock.due / 1000
+    if running:
+        opens, closes = desk.terms(tenant, desk.now_ms).hours.span(desk.now_ms)
+        yield "sla_support_desk_opens_timestamp_seconds", (), opens / 1000
+        yield "sla_support_desk_closes_timestamp_seconds", (), closes / 1000
+
+
 def _series(engine: Engine, tenant: Tenant) -> Iterator[Series]:
+    yield from _support_series(engine, tenant.name)
     if tenant.month is None:
         return
     for portal, row in tenant.month.came.items():
@@ -146,6 +186,8 @@ def _series(engine: Engine, tenant: Tenant) -> Iterator[Series]:
     yield "sla_band_percent", (), record["band"]
     yield "sla_coverage_ratio", (), record["coverage"]
     yield "sla_maintenance", (), int(record["maintenance"])
+    if tenant.silence is not None:
+        yield "sla_silence_start_timestamp_seconds", (), tenant.silence.start * 60
     if record["budget_left"] is not None:
         yield "sla_error_budget_remaining_ratio", (), record["budget_left"]
     yield from _forecast_series(tenant)

@@ -105,7 +105,50 @@ BREACHED = Family(
 )
 AT_RISK = Family("sla_at_risk", "gauge", "1 while the verdict stands that a threshold will probably be missed.", _H)
 MAINTENANCE = Family("sla_maintenance", "gauge", "1 while an approved exclusion runs.", _T)
+SILENCE_START = Family(
+    "sla_silence_start_timestamp_seconds",
+    "gauge",
+    "Since when nothing has come from the tenant though something must have, epoch seconds; absent while that is not so.",
+    _T,
+)
 EXPECTED_REQUESTS = Family("sla_expected_requests", "gauge", "Requests expected in the whole month.", _T)
+
+PLATFORM_SILENCE_START = Family(
+    "monitor_platform_silence_start_timestamp_seconds",
+    "gauge",
+    "Since when no tenant of a journal partition has had a request though some must have, epoch seconds; absent while that is not so.",
+    _P,
+)
+SUPPORT_OPEN = Family(
+    "sla_support_open_requests", "gauge", "Support requests whose clocks run, by severity.", ("tenant", "severity")
+)
+SUPPORT_OVERDUE = Family(
+    "sla_support_overdue_requests",
+    "gauge",
+    "Those of the open support requests that owe an answer which was due, by severity.",
+    ("tenant", "severity"),
+)
+SUPPORT_WARNING = Family(
+    "sla_support_warning_timestamp_seconds",
+    "gauge",
+    "When people are warned that an answer falls due, epoch seconds; clock is first_response or update.",
+    ("tenant", "request", "severity", "clock"),
+)
+SUPPORT_DUE = Family(
+    "sla_support_due_timestamp_seconds",
+    "gauge",
+    "When an answer to a support request is due, epoch seconds. Gone once it is given. Of a tenant the fifty first in the queue.",
+    ("tenant", "request", "severity", "clock"),
+)
+DESK_OPENS = Family(
+    "sla_support_desk_opens_timestamp_seconds",
+    "gauge",
+    "When the opening hours of a tenant's support desk begin, epoch seconds: the present ones, else the next. Absent without open requests.",
+    _T,
+)
+DESK_CLOSES = Family(
+    "sla_support_desk_closes_timestamp_seconds", "gauge", "When those opening hours end, epoch seconds.", _T
+)
 
 SOURCE_LAG = Family(
     "monitor_source_lag_records",
@@ -152,7 +195,9 @@ CHECKPOINT = Family(
 )
 READY = Family("monitor_ready", "gauge", "1 when partitions are assigned and their tables recovered.")
 TENANTS = Family("monitor_tenants", "gauge", "Tenants that this worker owns.")
-ANNOUNCED = Family("monitor_announced_total", "counter", "Events announced in breaches, by type.", ("type",))
+ANNOUNCED = Family(
+    "monitor_announced_total", "counter", "Events announced in breaches and support-breaches, by type.", ("type",)
+)
 
 FAMILIES: tuple[Family, ...] = (
     REQUESTS,
@@ -169,7 +214,15 @@ FAMILIES: tuple[Family, ...] = (
     BREACHED,
     AT_RISK,
     MAINTENANCE,
+    SILENCE_START,
     EXPECTED_REQUESTS,
+    PLATFORM_SILENCE_START,
+    SUPPORT_OPEN,
+    SUPPORT_OVERDUE,
+    SUPPORT_WARNING,
+    SUPPORT_DUE,
+    DESK_OPENS,
+    DESK_CLOSES,
     SOURCE_LAG,
     SOURCE_COMMITTED,
     JOURNAL_LAG,

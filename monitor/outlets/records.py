@@ -9,12 +9,15 @@ from typing import Any
 
 import orjson
 
+from monitor.contract.support import SUPPORT_BREACHES
 from monitor.counting.request import Rejected
 from monitor.engine.state import Announcement
 
 SOURCE = "/monitor"
 TYPE = "sla.monitor."
-TOPICS = MappingProxyType({"statement": "statements", "credit": "credits"})
+TOPICS = MappingProxyType(
+    {"statement": "statements", "credit": "credits"} | dict.fromkeys(SUPPORT_BREACHES, "support-breaches")
+)
 """By kind of announcement, where it goes; the rest are `breaches`."""
 MOST_BYTES = 900_000
 """A refused record is kept whole up to here; Kafka's own limit is about a megabyte with its headers."""
@@ -31,6 +34,12 @@ class CloudEvents:
         tenant = record["tenant"]
         headers = _headers(f"{tenant}/{record['stamp']}", "status", tenant, record["as_of"])
         return tenant.encode(), orjson.dumps(record), headers
+
+    def support_status(self, record: Mapping[str, Any]) -> Record:
+        """The `support-status` record of a request, under the tenant and its name."""
+        tenant, key = record["tenant"], f"{record['tenant']}/{record['request']}"
+        headers = _headers(f"{key}/{record['stamp']}", "support_status", tenant, record["as_of"])
+        return key.encode(), orjson.dumps(record), headers
 
     def topic(self, kind: str) -> str:
         """The topic of what is announced."""

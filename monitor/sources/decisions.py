@@ -13,14 +13,23 @@ from monitor.contract.agreement import agreement_of
 from monitor.contract.credits import claim_of
 from monitor.contract.exclusions import ALL, exclusion_of
 from monitor.contract.rulings import ruling_of
+from monitor.contract.support import event_of
 from monitor.counting.frame import Decision
 from monitor.counting.request import Reason, Rejected
 
 _TENANT = re.compile(r"[a-z0-9_-]{1,64}")
 READERS: Mapping[str, Callable[[Any, int], Any]] = MappingProxyType(
-    {"contracts": agreement_of, "exclusions": exclusion_of, "decisions": ruling_of, "claims": claim_of}
+    {
+        "contracts": agreement_of,
+        "exclusions": exclusion_of,
+        "decisions": ruling_of,
+        "claims": claim_of,
+        "support-requests": lambda found, _: event_of(found),
+    }
 )
 """By kind, which is the topic's name: what reads a record and names every fault in it."""
+MOST_BYTES = 1 << 16
+"""The longest record: many travel in one frame."""
 FOR_ALL = frozenset({"exclusions"})
 """Kinds that go to every partition: their records name tenants inside, or none."""
 MAY_BE_FOR_ALL = frozenset({"decisions"})
@@ -29,6 +38,8 @@ MAY_BE_FOR_ALL = frozenset({"decisions"})
 
 def read_decision(kind: str, offset: int, value: bytes, now_ms: int) -> Decision:
     """The decision in a record of the topic of this kind, read at `now_ms` (epoch); Rejected says what is wrong with it."""
+    if len(value) > MOST_BYTES:
+        raise Rejected(Reason.TOO_LARGE, "$", f"expected at most {MOST_BYTES} bytes, got {len(value)}")
     try:
         found = orjson.loads(value)
     except orjson.JSONDecodeError as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 import time
 import traceback
@@ -18,13 +19,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import faust
-from aiokafka.partitioner import murmur2
 from faust.types import TP
 
+from monitor.contract.support import headquarters
 from monitor.counting import frame as frames
-from monitor.counting.chunk import Chunk, Reader
+from monitor.counting.chunk import Chunk, Reader, Refused
 from monitor.counting.frame import Decision
+from monitor.counting.records import Records
 from monitor.counting.request import Rejected
+from monitor.counting.users import Hashes
 from monitor.engine.engine import Checkpoint, Engine
 from monitor.engine.state import Announcement
 from monitor.engine.verdict import Policy
@@ -33,22 +36,28 @@ from monitor.settings import Settings
 from monitor.stream import blocks
 from monitor.stream.blocks import Block
 from monitor.stream.store import STAMP, Table
+from monitor.stream.topics import place as placed
 from monitor.stream.transport import READ_MARK, FencedError, Transport, deliver_as_blocks, die
 
 CELLS_A_CHUNK = 40_000
 """Distinct cells at which a chunk is flushed early: it bounds a frame's size."""
+DECIDED_A_CHUNK = 4 << 20
+"""Bytes of people's decisions at which it is, too."""
 BACKLOG_RECORDS = 100_000
+REJECTIONS_WAITING = 10_000
+"""Refused records on their way at which counting waits."""
 HEARTBEAT_SECONDS = 3.0
 """An idle source says so this often, so that the engine's clock goes on."""
 STATUS_SECONDS = 0.5
 STATUSES_A_TURN = 500
 """Statuses sent each `STATUS_SECONDS` by a worker, shared by its partitions; a tenth of it while there is a backlog."""
-BACKLOG_SECONDS = 4.0
+BACKLOG_SECONDS = 10.0
 """While there is a backlog, chunks hold this much: more counts for each cell, and fewer frames."""
 URGENT_SECONDS = 5.0
 """Announcements wait at most this long for a checkpoint."""
 DURABLE_SECONDS = 25.0
 STOP_SECONDS = 15.0
+READ_BACK_SECONDS = 5.0
 
 Header = tuple[str, bytes]
 Record = tuple[bytes | None, bytes | None, list[Header]]
@@ -63,6 +72,9 @@ class Outlets(Protocol):
 
     def announcement(self, made: Announcement) -> Record:
         """What the engine announces."""
+
+    def support_status(self, record: Mapping[str, Any]) -> Record:
+        """A support request's status."""
 
     def topic(self, kind: str) -> str:
         """The topic, without the prefix, that announcements of a kind go to."""
@@ -133,24 +145,33 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         self.read_decision = read_decision
         self.journal_name = settings.topic("journal")
         self.status_name = settings.topic("status")
+        self.support_name = settings.topic("support-status")
+        self.support = headquarters(settings)
         self.journal_partitions = partitions[self.journal_name]
-        self.readers = {topic: Reader(table) for topic, table in codes.items()}
+        self.readers = {
+            topic: Reader(table, Hashes(settings.users_secret) if settings.users_secret else None)
+            for topic, table in codes.items()
+        }
         self.vitals = Vitals()
         self.flush_lock = asyncio.Lock()
         self.checkpoint_lock = asyncio.Lock()
         self.room = asyncio.Event()
         self.room.set()
         self.wake = asyncio.Event()
+        self.taken = asyncio.Event()
+        """Set when journal records have been taken in."""
         self.generation: int | None = None
         self.sources: dict[TP, SourcePartition] = {}
         self.engines = self.vitals.engines
-        self.rejections: list[Awaitable[Any]] = []
+        self.rejections: list[asyncio.Future[Any]] = []
         """Refused records on their way; durable before the offsets behind them are committed."""
         self.committed_horizon: dict[int, int] = {}
         self.policy = Policy(at_risk=settings.at_risk_probability, clear=settings.clear_probability)
         self.by_records = settings.clock == "records"
         self.newest_ms = 0
         """The newest timestamp of any source's record, epoch milliseconds."""
+        self.early: list[Callable[[], Awaitable[None]]] = []
+        """What runs from the start on."""
         self.stopping = False
         self.flushed_at = 0.0
         self._places: dict[str, int] = {}
@@ -162,8 +183,14 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         """Faust's way to say that a service failed: end, and let whoever takes over start at what is committed."""
         die(73, f"a service of the worker failed: {reason!r}")
 
+    async def on_start(self) -> None:
+        """What must not wait until tables have recovered, as Faust's own tasks do, starts here."""
+        await super().on_start()
+        for each in self.early:
+            self.add_future(each())
+
     async def on_stop(self) -> None:
-        """Leave nothing to recount: flush, seal, checkpoint, commit, then go."""
+        """Leave nothing to recount and nothing unsaid: flush, seal, read that back, checkpoint, commit, tell, then go."""
         deadline = threading.Timer(STOP_SECONDS, die, (74, f"stopping took more than {STOP_SECONDS:.0f} s"))
         deadline.daemon = True
         deadline.start()
@@ -171,7 +198,9 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         if self.generation is not None:
             try:
                 await flush(self, final=True)
+                await read_back(self)
                 await checkpoint(self)
+                await announce(self, everything=True)
             except Exception as error:
                 die(74, f"the last flush failed: {error!r}")
         self.let_go()
@@ -205,7 +234,12 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
             horizon = int(metadata) if metadata else -1
             records = self.ledger.data.records(tp.partition)
             self.engines[tp.partition] = Engine(
-                records, offset=offset, horizon=horizon, place=(tp.topic, tp.partition), policy=self.policy
+                records,
+                offset=offset,
+                horizon=horizon,
+                place=(tp.topic, tp.partition),
+                policy=self.policy,
+                support=self.support,
             )
             self.committed_horizon[tp.partition] = horizon
         self.room.set()
@@ -230,13 +264,17 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
         """The journal partition of a tenant, as Kafka's clients place a key."""
         found = self._places.get(tenant)
         if found is None:
-            found = self._places[tenant] = (murmur2(tenant.encode()) & 0x7FFFFFFF) % self.journal_partitions
+            found = self._places[tenant] = placed(tenant, self.journal_partitions)
         return found
 
     async def produce(self, topic: str, partition: int | None, record: Record) -> Awaitable[Any]:
         """Hand a record to the producer; the future is done once it is durable."""
         key, value, headers = record
         return await self.producer.send(topic, key, value, partition, None, headers or None)  # type: ignore[no-any-return]  # untyped Faust
+
+    async def deliver(self, topic: str, record: Record) -> None:
+        """Produce a record and wait until it is durable."""
+        await (await self.produce(topic, None, record))
 
 
 async def durable(futures: Iterable[Awaitable[Any]]) -> None:
@@ -266,7 +304,8 @@ async def tally(app: App, stream: Any) -> None:
         app.vitals.source_lag[message.topic, message.partition] = max(0, highwater - source.chunk.upto)
         if source.chunk.upto >= highwater:
             source.caught_up = app.now_ms()
-        if len(source.chunk.counts) > CELLS_A_CHUNK:
+        decided = sum(len(decision.value) for decision in source.chunk.decisions)
+        if len(source.chunk.counts) > CELLS_A_CHUNK or decided > DECIDED_A_CHUNK:
             app.room.clear()
             app.wake.set()
             await app.room.wait()
@@ -277,39 +316,47 @@ async def _count(app: App, source: SourcePartition, found: Block) -> None:
     block = found.since(chunk.upto)
     if block is None:
         return
-    refused: list[tuple[int, Rejected]] = []
+    refused: list[tuple[int, bytes | None, Rejected]] = []
     decisions: list[Decision] = []
-    values: Sequence[bytes | None] = block.values
-    places: Sequence[int] = range(len(values))
-    if source.reader is None:
-        for place, value in enumerate(values):
-            try:
-                if value is not None:
-                    decisions.append(app.read_decision(source.kind, block.offsets[place], value, app.now_ms()))
-            except Rejected as error:
-                refused.append((place, error))
-        counts: Mapping[Any, int] = {}
-    else:
+    read = 0
+    for records, offsets in block.parts:
+        read += len(records)
+        if source.reader is None:
+            for offset, value in zip(offsets.tolist(), records.values(), strict=True):
+                try:
+                    if value is not None:
+                        decisions.append(app.read_decision(source.kind, offset, value, app.now_ms()))
+                except Rejected as error:
+                    refused.append((offset, value, error))
+            continue
+        requests = records
+        places: Sequence[int] = range(len(records))
         if source.adapter is not None:
-            values, places = _adapt(source.adapter, values, refused)
-        counts, faults = source.reader.count(values, app.now_ms()) if values else ({}, [])
-        refused += [(places[fault.place], fault.error) for fault in faults]
-        app.vitals.requests[chunk.topic] += len(values) - len(faults)
-    for place, why in refused:
-        record = app.outlets.rejected(chunk.topic, chunk.partition, block.offsets[place], block.values[place], why)
-        app.rejections.append(await app.produce(app.settings.topic("auth-requests.rejected"), None, record))
+            faults: list[Refused] = []
+            values, places = _adapt(source.adapter, list(records.values()), faults)
+            requests = Records.of(values)
+            refused += [(int(offsets[place]), records[place], error) for place, error in faults]
+        found_wrong = source.reader.count(requests, app.now_ms(), chunk.counts)
+        refused += [(int(offsets[places[p]]), records[places[p]], error) for p, error in found_wrong]
+        app.vitals.requests[chunk.topic] += len(requests) - len(found_wrong)
+    # No wait from the first count to here: a flush must find both, or neither.
+    for offset, value, why in refused:
+        record = app.outlets.rejected(chunk.topic, chunk.partition, offset, value, why)
+        app.rejections.append(asyncio.ensure_future(app.deliver(app.settings.topic("auth-requests.rejected"), record)))
         app.vitals.rejected[chunk.topic, why.reason] += 1
-    chunk.add(block.following, counts, len(block.values), len(refused), decisions)
+    chunk.add(block.following, read, len(refused), decisions)
+    if len(app.rejections) > REJECTIONS_WAITING:
+        await asyncio.wait(app.rejections)
 
 
 def _adapt(
-    adapter: Adapter, values: Sequence[bytes | None], refused: list[tuple[int, Rejected]]
+    adapter: Adapter, values: Sequence[bytes | None], refused: list[Refused]
 ) -> tuple[list[bytes | None], list[int]]:
     native: list[bytes | None] = []
     places: list[int] = []
     for place, made in enumerate(adapter.requests(values)):
         if isinstance(made, Rejected):
-            refused.append((place, made))
+            refused.append(Refused(place, made))
         elif made is not None:
             native.append(made)
             places.append(place)
@@ -325,7 +372,8 @@ async def flush(app: App, *, final: bool = False) -> None:
         if app.backlog and app.room.is_set() and not final and time.monotonic() - app.flushed_at < BACKLOG_SECONDS:
             return
         app.flushed_at = time.monotonic()
-        futures, app.rejections = app.rejections, []
+        futures: list[Awaitable[Any]] = [*app.rejections]
+        app.rejections = []
         commits: dict[TP, tuple[int, str]] = {}
         for tp, source in app.sources.items():
             at = app.now_ms(source)
@@ -356,6 +404,16 @@ async def flush(app: App, *, final: bool = False) -> None:
         for tp in commits:
             app.vitals.committed_at[tp.topic, tp.partition] = time.time()
         app.room.set()
+
+
+async def read_back(app: App) -> None:
+    """Wait until the engines have taken in what the journal holds now, a few seconds at most."""
+    ends = await app.consumer.highwaters(*(TP(app.journal_name, q) for q in app.engines))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(READ_BACK_SECONDS):
+            while any(engine.following < (ends.get(TP(app.journal_name, q)) or 0) for q, engine in app.engines.items()):
+                app.taken.clear()
+                await app.taken.wait()
 
 
 async def _seal(app: App, tp: TP, source: SourcePartition, at: int, futures: list[Awaitable[Any]]) -> None:
@@ -390,6 +448,7 @@ async def assess(app: App, stream: Any) -> None:
                     engine.take(offset, value)
         highwater = app.consumer.highwater(message.tp) or 0
         app.vitals.journal_lag[message.partition] = max(0, highwater - engine.following)
+        app.taken.set()
 
 
 async def checkpoint(app: App) -> None:
@@ -450,18 +509,28 @@ async def _outdated(app: App, partition: int, one: Checkpoint, mark: bytes) -> l
 # -- announce
 
 
-async def announce(app: App) -> None:
-    """Send the statuses of tenants that have changed, a batch for each partition."""
+async def announce(app: App, *, everything: bool = False) -> None:
+    """Send the statuses of tenants and support requests that have changed, a batch for each partition; a turn of them, or `everything`."""
     async with app.checkpoint_lock:
-        turn = STATUSES_A_TURN // (10 if app.backlog else 1) // max(1, len(app.engines))
+        turn = max(1, STATUSES_A_TURN // (10 if app.backlog else 1) // max(1, len(app.engines)))
+        sent: list[Awaitable[Any]] = []
         for partition, engine in app.engines.items():
-            records = [app.outlets.status(record) for _, record in engine.statuses(max(1, turn))]
+            most = len(engine.tenants) if everything else turn
+            records = [app.outlets.status(record) for _, record in engine.statuses(most)]
             while records:
-                records = await _send_batch(app, app.status_name, partition, records)
+                records = await _send_batch(app, app.status_name, partition, records, sent)
+            most = sys.maxsize if everything else turn
+            records = [app.outlets.support_status(record) for record in engine.support_statuses(most)]
+            while records:
+                records = await _send_batch(app, app.support_name, partition, records, sent)
+        if everything:
+            await durable(sent)
 
 
-async def _send_batch(app: App, topic: str, partition: int, records: list[Record]) -> list[Record]:
-    """Send as many as fit one batch; the rest is returned. A status is not waited for: the next one replaces it."""
+async def _send_batch(
+    app: App, topic: str, partition: int, records: list[Record], sent: list[Awaitable[Any]]
+) -> list[Record]:
+    """Send as many as fit one batch; the rest is returned. `sent` need not be waited for: the next status replaces this one."""
     producer = app.producer._producer
     batch = producer.create_batch()
     for index, (key, value, headers) in enumerate(records):
@@ -472,7 +541,7 @@ async def _send_batch(app: App, topic: str, partition: int, records: list[Record
     else:
         index = len(records)
     batch.close()
-    await producer.send_batch(batch, topic, partition=partition)
+    sent.append(await producer.send_batch(batch, topic, partition=partition))
     return records[index:]
 
 
@@ -504,7 +573,8 @@ def make(settings: Settings) -> App:
         producer_max_batch_size=1 << 20,
         producer_max_request_size=16 << 20,
         producer_request_timeout=deadline,
-        producer_compression_type="lz4",
+        # Smaller than lz4, and a tenth of its CPU: aiokafka asks lz4 for its slowest level.
+        producer_compression_type="zstd",
         stream_buffer_maxsize=16,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,

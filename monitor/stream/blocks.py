@@ -1,43 +1,147 @@
 """Fetched batches as values without one object a record. What the values mean is left to others.
 
-Replaces the class that aiokafka 0.14's fetcher unpacks responses with (a module global, so for the whole process) and leaves the topics that
-were not chosen to the original. Aborted transactions and control records are left out; offsets may have holes.
+Replaces the classes that aiokafka 0.14's fetcher unpacks responses with (module globals, so for the whole process) and leaves the topics that
+were not chosen to the originals. Aborted transactions and control records are left out; offsets may have holes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
-from aiokafka import errors
+import numpy as np
+from aiokafka import codec, errors
 from aiokafka.consumer import fetcher
+from numpy.typing import NDArray
+
+from monitor.counting.records import Records
+from monitor.stream import batches
 
 _Original: Any = fetcher.PartitionRecords
+_OriginalRecords: Any = fetcher.MemoryRecords
+
+FEW = 16
+"""Records of a batch up to which aiokafka's own objects are cheaper."""
+PART_BYTES = 1 << 21
+"""Batches are put together up to this size, in bytes: each part costs a hundred calls of numpy, however small it is."""
+_CODECS = {0: bytes, 1: codec.gzip_decode, 2: codec.snappy_decode, 3: codec.lz4_decode, 4: codec.zstd_decode}
+"""Decompression by a batch's compression type."""
+
+
+class Part(NamedTuple):
+    """Records that stand in one buffer, and their offsets, shape (n,)."""
+
+    records: Records
+    offsets: NDArray[np.int64]
+
+    def from_place(self, place: int) -> Part:
+        """The records from this one on."""
+        return Part(self.records.since(place), self.offsets[place:])
 
 
 class Block:
-    """Records of one partition from one fetch. `offset` is the first one's, `following` where the next fetch goes on.
+    """Records of one partition from one fetch, at least one. `offset` is the first one's, `following` where the next fetch goes on.
 
-    `timestamp` is the newest record's, epoch milliseconds. `offsets` has each value's offset.
+    `timestamp` is the newest record's, epoch milliseconds.
     """
 
-    __slots__ = ("following", "offset", "offsets", "timestamp", "values")
+    __slots__ = ("following", "offset", "parts", "timestamp")
 
-    def __init__(self, values: list[bytes | None], offsets: Sequence[int], following: int, timestamp: int) -> None:
-        self.values = values
-        self.offsets = offsets
-        self.offset = offsets[0]
+    def __init__(self, parts: Sequence[Part], following: int, timestamp: int) -> None:
+        self.parts = parts
+        self.offset = int(parts[0].offsets[0])
         self.following = following
         self.timestamp = timestamp
+
+    @property
+    def offsets(self) -> list[int]:
+        """Each record's offset."""
+        return [offset for part in self.parts for offset in part.offsets.tolist()]
+
+    @property
+    def values(self) -> list[bytes | None]:
+        """Each record's value."""
+        return list(chain.from_iterable(part.records.values() for part in self.parts))
 
     def since(self, offset: int) -> Block | None:
         """What of the block stands at or after an offset; None when nothing does."""
         if offset <= self.offset:
             return self
-        kept = [(o, v) for o, v in zip(self.offsets, self.values, strict=True) if o >= offset]
-        if not kept:
-            return None
-        return Block([v for _, v in kept], [o for o, _ in kept], self.following, self.timestamp)
+        first = [int(np.searchsorted(part.offsets, offset)) for part in self.parts]
+        kept = [part.from_place(at) for part, at in zip(self.parts, first, strict=True) if at < len(part.offsets)]
+        return Block(kept, self.following, self.timestamp) if kept else None
+
+
+class _Parts:
+    """Puts batches together into parts of about `PART_BYTES` at most, in order."""
+
+    def __init__(self, since: int) -> None:
+        self.since = since
+        self.made: list[Part] = []
+        self._bodies: list[bytes] = []
+        self._bases: list[int] = []
+        self._counts: list[int] = []
+        self._bytes = 0
+        self._values: list[bytes | None] = []
+        self._offsets: list[int] = []
+
+    def add_large(self, base_offset: int, body: bytes, count: int) -> None:
+        """Add a batch's body."""
+        self._close_small()
+        if self._bodies and self._bytes + len(body) > PART_BYTES:
+            self._close_large()
+        self._bodies.append(body)
+        self._bases.append(base_offset)
+        self._counts.append(count)
+        self._bytes += len(body)
+
+    def add_small(self, records: Iterable[Any]) -> None:
+        """Add a batch's records as aiokafka has them."""
+        self._close_large()
+        kept = [record for record in records if record.offset >= self.since]
+        self._values += [record.value for record in kept]
+        self._offsets += [record.offset for record in kept]
+
+    def close(self) -> list[Part]:
+        """All of them."""
+        self._close_large()
+        self._close_small()
+        return self.made
+
+    def _close_large(self) -> None:
+        if not self._bodies:
+            return
+        buffer = bytearray().join(self._bodies)
+        starts, lengths, deltas = batches.unpack(buffer, sum(self._counts))
+        offsets = np.repeat(np.array(self._bases, dtype=np.int64), self._counts) + deltas
+        part = Part(Records(buffer, starts, lengths), offsets)
+        if offsets[0] < self.since:  # the first batch begins before the position
+            part = part.from_place(int(np.searchsorted(offsets, self.since)))
+        if len(part.offsets):
+            self.made.append(part)
+        self._bodies, self._bases, self._counts, self._bytes = [], [], [], 0
+
+    def _close_small(self) -> None:
+        if self._values:
+            self.made.append(Part(Records.of(self._values), np.array(self._offsets, dtype=np.int64)))
+            self._values, self._offsets = [], []
+
+
+class _Records(_OriginalRecords):  # type: ignore[misc]  # aiokafka ships no types
+    """A response's batches, with the bytes they were read from."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._data = memoryview(data)
+        self._at = 0
+
+    def next_with_bytes(self) -> tuple[Any, memoryview]:
+        """The next batch and all its bytes."""
+        batch = self.next_batch()
+        begin = self._at
+        self._at += batches.LENGTH_BYTES + int.from_bytes(self._data[begin + 8 : begin + batches.LENGTH_BYTES])
+        return batch, self._data[begin : self._at]
 
 
 class _Blocks(_Original):  # type: ignore[misc]  # aiokafka ships no types
@@ -50,23 +154,21 @@ class _Blocks(_Original):  # type: ignore[misc]  # aiokafka ships no types
         return self._block() if self._tp.topic in self.topics else super()._unpack_records()
 
     def _block(self) -> Iterator[Block]:
-        values: list[bytes | None] = []
-        offsets: list[int] = []
+        parts = _Parts(self.next_fetch_offset)
         following: int = self.next_fetch_offset
         timestamp = 0
         while self._records.has_next():
-            batch = self._records.next_batch()
+            batch, data = self._records.next_with_bytes()
             if self._check_crcs and not batch.validate_crc():
                 raise errors.CorruptRecordException(f"{self._tp.topic}-{self._tp.partition}: wrong CRC")
             if not self._aborted(batch) and not batch.is_control_batch:
-                self._append(batch, following, values, offsets)
+                self._append(batch, data, parts)
                 timestamp = max(timestamp, batch.max_timestamp or 0)
             following = batch.next_offset
         self.next_fetch_offset = following
-        if values:
-            first, last = offsets[0], offsets[-1]
-            dense = last - first + 1 == len(values)
-            yield Block(values, range(first, last + 1) if dense else offsets, following, timestamp)
+        made = parts.close()
+        if made:
+            yield Block(made, following, timestamp)
 
     def _aborted(self, batch: Any) -> bool:
         if self._isolation_level != fetcher.READ_COMMITTED or batch.producer_id is None:
@@ -77,21 +179,17 @@ class _Blocks(_Original):  # type: ignore[misc]  # aiokafka ships no types
         return bool(batch.is_transactional and batch.producer_id in self._aborted_producers)
 
     @staticmethod
-    def _append(batch: Any, since: int, values: list[bytes | None], offsets: list[int]) -> None:
-        records = list(batch)
-        if records and records[0].offset < since:  # the batch begins before the position
-            records = [record for record in records if record.offset >= since]
-        if not records:
-            return
-        first, last = records[0].offset, records[-1].offset
-        values += [record.value for record in records]
-        if last - first + 1 == len(records):
-            offsets += range(first, last + 1)
+    def _append(batch: Any, data: memoryview, parts: _Parts) -> None:
+        count = batches.count(data)
+        if batch.magic == batches.FORMAT and count > FEW:
+            body = _CODECS[batch.compression_type](data[batches.HEADER_BYTES :])
+            parts.add_large(batch.base_offset, body, count)
         else:
-            offsets += [record.offset for record in records]
+            parts.add_small(batch)
 
 
 def install(topics: Iterable[str]) -> None:
     """Deliver these topics as blocks, in every consumer of the process."""
     _Blocks.topics = frozenset(topics)
     fetcher.PartitionRecords = _Blocks
+    fetcher.MemoryRecords = _Records

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
+from aiokafka.partitioner import murmur2
 
 from monitor.settings import Settings
 
 DAY_MS = 86_400_000
 LARGE = str(16 << 20)
-DECISIONS = {name: name for name in ("contracts", "exclusions", "decisions", "claims")}
+DECISIONS = {name: name for name in ("contracts", "exclusions", "decisions", "claims", "support-requests")}
 """Topics of people's decisions, and the kind that each carries."""
 
 
@@ -36,6 +37,11 @@ class Topic:
     partitions: int
     config: Mapping[str, str]
     purpose: str
+
+
+def place(key: str, partitions: int) -> int:
+    """The partition of a key, as Kafka's clients place it."""
+    return int(murmur2(key.encode()) & 0x7FFFFFFF) % partitions
 
 
 def changelog(settings: Settings) -> str:
@@ -69,10 +75,13 @@ def wanted(settings: Settings) -> list[Topic]:
         ("exclusions", kept, "what does not count: declared, corrected, approved, revoked"),
         ("decisions", kept, "what people ruled where counts cannot tell"),
         ("claims", kept, "claims for credits, and decisions about them"),
+        ("support-requests", kept, "what happened to support requests"),
         ("status", compacted, "each tenant's month so far"),
         ("breaches", {**deleted, "retention.ms": str(400 * DAY_MS)}, "verdicts and notices"),
         ("statements", {**compacted, "max.message.bytes": LARGE}, "each month's statements, every version"),
         ("credits", kept, "what is owed, claimed and applied"),
+        ("support-status", compacted, "where each support request stands"),
+        ("support-breaches", {**deleted, "retention.ms": str(400 * DAY_MS)}, "due times that come near or have passed"),
     ]
     topics += [Topic(settings.topic(name), n, config, purpose) for name, config, purpose in ours]
     topics.append(Topic(changelog(settings), n, {**compacted, "max.message.bytes": LARGE}, "the workers' table"))
@@ -99,7 +108,7 @@ async def _admin(settings: Settings) -> AsyncIterator[tuple[AIOKafkaAdminClient,
 
 
 async def apply(settings: Settings, *, dry_run: bool = False) -> list[str]:
-    """Make the topics that are missing; a line for each that was made, or differs from what is wanted.
+    """Make the topics that are missing; a line for each that was made, is kept otherwise than wanted, or does not fit ("misfit").
 
     Raises Unreachable, and MissingTopics when one cannot be made.
     """
@@ -113,7 +122,10 @@ async def apply(settings: Settings, *, dry_run: bool = False) -> list[str]:
                     f"{'would make' if dry_run else 'made'} {topic.name}: {topic.partitions} partitions, {topic.purpose}"
                 )
             elif found[topic.name] != topic.partitions and topic.name not in settings.source_topics:
-                said.append(f"differs {topic.name}: expected {topic.partitions} partitions, found {found[topic.name]}")
+                said.append(
+                    f"misfit {topic.name}: expected {topic.partitions} partitions, found {found[topic.name]}; set MONITOR_PARTITIONS to "
+                    "that, or MONITOR_TOPIC_PREFIX to begin anew under other names"
+                )
         if missing and not dry_run:
             answer = await admin.create_topics(
                 [NewTopic(t.name, t.partitions, settings.replicas, topic_configs=dict(t.config)) for t in missing]
@@ -153,7 +165,7 @@ async def _unlike(admin: AIOKafkaAdminClient, topics: Iterable[Topic]) -> list[s
         answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name)])
         found = {entry[0]: entry[1] for answer in answers for resource in answer.resources for entry in resource[4]}
         said += [
-            f"differs {topic.name}: expected {key}={value}, found {found[key]}"
+            f"left as it is {topic.name}: {key} is {found[key]}, made anew it would be {value}"
             for key, value in topic.config.items()
             if key in found and found[key] != value
         ]
@@ -171,7 +183,8 @@ async def partitions(settings: Settings) -> dict[str, int]:
             )
         found = {name: there[name] for name in names}
     journal = found[settings.topic("journal")]
-    alike = [*(settings.topic(name) for name in ("status", "breaches", "statements", "credits")), changelog(settings)]
+    ours = ("status", "breaches", "statements", "credits", "support-status", "support-breaches")
+    alike = [*map(settings.topic, ours), changelog(settings)]
     unlike = [f"{name} has {found[name]}" for name in alike if found[name] != journal]
     if unlike:
         raise MissingTopics(f"expected as many partitions as the journal's {journal}: {', '.join(unlike)}")

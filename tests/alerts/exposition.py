@@ -1,4 +1,4 @@
-"""What a worker in an incident shows, as Prometheus's text: one tenant of three fails, and every family has a value."""
+"""What a worker in an incident shows, as Prometheus's text: one tenant of three fails, and every family but those of silences has a value."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class Worker:
         return "".join(lines).encode() + generate_latest(registry)
 
     def values(self, family: f.Family) -> list[str]:
-        """The lines of a family."""
+        """The lines of a family. Nobody is silent in this incident."""
+        if family in (f.SILENCE_START, f.PLATFORM_SILENCE_START):
+            return []
         if "tenant" in family.labels:
             return [line for name, share in TENANTS.items() for line in self._of_tenant(family, name, share)]
         now = time.time()
@@ -87,6 +89,8 @@ class Worker:
                 }
                 made.append(_line(family, value[family], tenant=tenant, window=window))
             return made
+        if family in (f.SUPPORT_OPEN, f.SUPPORT_OVERDUE, f.SUPPORT_WARNING, f.SUPPORT_DUE, f.DESK_OPENS, f.DESK_CLOSES):
+            return self._of_support(family, tenant) if share > 0.1 else []
         if family == f.PROJECTED:
             worst = 0.012 if share > 0.1 else 0.001
             return [
@@ -102,6 +106,21 @@ class Worker:
             f.EXPECTED_REQUESTS: 4_300_000,
         }
         return [_line(family, value[family], tenant=tenant)]
+
+    @staticmethod
+    def _of_support(family: f.Family, tenant: str) -> list[str]:
+        """The tenant that fails has opened a P1 request, whose first response is due in half an hour."""
+        now = time.time()
+        value = {
+            f.SUPPORT_OPEN: 1,
+            f.SUPPORT_OVERDUE: 0,
+            f.SUPPORT_WARNING: now - 1800,
+            f.SUPPORT_DUE: now + 1800,
+            f.DESK_OPENS: now - 7200,
+            f.DESK_CLOSES: now + 7200,
+        }
+        known = {"tenant": tenant, "request": "4711", "severity": "P1", "clock": "first_response"}
+        return [_line(family, value[family], **{label: known[label] for label in family.labels})]
 
     def _of_threshold(self, family: f.Family, tenant: str, threshold: str, share: float) -> list[str]:
         failing = share > 0.1

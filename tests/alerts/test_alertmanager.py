@@ -34,7 +34,12 @@ RECEIVERS = {
     "BudgetBurningSlowly": "inform",
     "BudgetTricklingAway": "inform",
     "PlatformOutage": "act-now",
+    "PlatformSilent": "act-now",
+    "TenantSilent": "inform",
     "UnclassifiedRequests": "inform",
+    "SupportDueSoon": "inform",
+    "SupportOverdue": "page",
+    "SupportDeskClosed": "nobody",
 }
 """Of alerts on tenants and the platform; those on the monitor go to `monitor` when they page, else to `monitor-inform`."""
 
@@ -45,9 +50,12 @@ def labels(name: str) -> dict[str, str]:
     made = {"alertname": name, "severity": alert.severity}
     if name.startswith(("Breach", "Budget")):
         return made | ACME
-    if name in ("MaintenanceRunning", "UnclassifiedRequests"):
+    if name in ("MaintenanceRunning", "UnclassifiedRequests", "TenantSilent"):
         return made | {"tenant": "acme"}
-    return made if name == "PlatformOutage" else made | {"instance": "a:1"}
+    if name.startswith("Support"):
+        of_request = {} if name == "SupportDeskClosed" else {"request": "4711", "priority": "P2"}
+        return made | {"tenant": "acme"} | of_request
+    return made if name.startswith("Platform") else made | {"instance": "a:1"}
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +213,22 @@ def test_a_platform_wide_outage_is_one_message_and_tenants_are_told_when_it_is_o
     assert [told for tenant in tenants for told in desk.phone.told(tenant)] == []
     desk.fire("PlatformOutage", over=True)
     until(lambda: all(desk.phone.told(tenant) for tenant in tenants), "the pages of the tenants that are still failing")
+
+
+@pytest.mark.needs(NEEDED)
+def test_a_closed_support_desk_is_told_of_p1_only_and_of_the_rest_when_it_opens(desk: Desk) -> None:
+    desk.fire("SupportDeskClosed", "SupportOverdue", "SupportDueSoon", tenant="soylent")
+    desk.fire("SupportOverdue", tenant="soylent", request="4712", priority="P1")
+    desk.settled("soylent")
+    told = [each["labels"] for each in desk.phone.alerts() if each["labels"].get("tenant") == "soylent"]
+    assert [each["request"] for each in told] == ["4712"]
+    desk.fire("SupportDeskClosed", tenant="soylent", over=True)
+    until(lambda: "4711" in {each["labels"].get("request") for each in desk.phone.alerts()}, "the page of the morning")
+    assert desk.phone.told("soylent") == [("page", "SupportOverdue", "", "firing")], "what is late is not soon due"
+
+
+@pytest.mark.needs(NEEDED)
+def test_neither_maintenance_nor_an_outage_excuses_an_answer_that_was_promised(desk: Desk) -> None:
+    desk.fire("MaintenanceRunning", "SupportOverdue", tenant="tyrell")
+    desk.settled("tyrell")
+    assert desk.phone.told("tyrell") == [("page", "SupportOverdue", "", "firing")]

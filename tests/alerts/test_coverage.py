@@ -12,11 +12,14 @@ from deploy.prometheus.rule import RUNBOOKS, Alert, kebab
 from tests.alerts.promtool import Case
 from tests.alerts.test_incident_rules import BURNS, WIDER
 from tests.alerts.test_own_rules import CASES as OWN
+from tests.alerts.test_support_rules import CASES as SUPPORT
 from tests.alerts.test_verdict_rules import CASES as VERDICTS
 
 ROOT = Path(__file__).parents[2]
 ALERTS = sorted({rule.name for rules in GROUPS.values() for rule in rules if isinstance(rule, Alert)})
-COMMAND = re.compile(r"    monitor (top|status TENANT|check|local status|topics apply --dry-run)")
+COMMAND = re.compile(
+    r"    monitor (top|status TENANT|check|local status|topics apply --dry-run|support (list|show TENANT REQUEST))"
+)
 
 
 def _seconds(at: str) -> int:
@@ -30,7 +33,7 @@ def _comes_and_goes(case: Case) -> bool:
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_has_a_case_in_which_it_comes_and_goes(alert: str) -> None:
-    assert any(case.alert == alert and _comes_and_goes(case) for case in [*VERDICTS, *BURNS, *WIDER, *OWN])
+    assert any(case.alert == alert and _comes_and_goes(case) for case in [*VERDICTS, *BURNS, *WIDER, *SUPPORT, *OWN])
 
 
 @pytest.mark.parametrize("alert", ALERTS)
@@ -47,5 +50,5 @@ def test_a_runbook_opens_with_what_to_type_and_is_read_in_a_minute(alert: str) -
 
 
 def test_a_runbook_belongs_to_an_alert() -> None:
-    found = {path.stem for path in (ROOT / RUNBOOKS).glob("*.md") if not path.stem.startswith("support-")}
+    found = {path.stem for path in (ROOT / RUNBOOKS).glob("*.md")}
     assert found == {kebab(alert) for alert in ALERTS}

@@ -137,6 +137,17 @@ UNCLASSIFIED = Seen(
     "They count as the provider's failures until somebody decides, by code. "
     "From 0.1 % they use a tenth of what 99 % allows.",
 )
+PLATFORM_SILENT = Seen(
+    {"severity": "page"},
+    "No requests come in from nearly anybody",
+    "Half or more of the journal's partitions have none though their past says that they must. Either nobody can reach the "
+    "service, or its logs do not reach Kafka. No failure rate can show it.",
+)
+SILENT = Seen(
+    {"tenant": "acme", "severity": "inform"},
+    "acme: no request for 2m 0s though there must be some",
+    "Its past says that requests should have come. The statement lists the minutes until somebody decides what they were.",
+)
 
 WIDER = [
     Case(
@@ -157,6 +168,26 @@ WIDER = [
         | series("sla_requests_total", "0x11 6x83 0x200", tenant="acme", portal="login", class_="unclassified")
         | series("sla_requests_total", "0x11 4x83 0x200", tenant="acme", portal="admin", class_="unclassified"),
         {"5m55s": [], "6m": [UNCLASSIFIED], "9m50s": [UNCLASSIFIED], "10m": []},
+    ),
+    Case(
+        "half of the partitions silent is the platform, one of four is not",
+        "PlatformSilent",
+        "deploy/runbooks/platform-silent.md",
+        {
+            key: text
+            for n in range(4)
+            for key, text in series("monitor_complete_timestamp_seconds", "0+5x300", partition=str(n)).items()
+        }
+        | series("monitor_platform_silence_start_timestamp_seconds", "0x120", partition="0")
+        | series("monitor_platform_silence_start_timestamp_seconds", "_x12 0x48 stale", partition="1"),
+        {"55s": [], "1m20s": [PLATFORM_SILENT], "5m": [PLATFORM_SILENT], "8m": []},
+    ),
+    Case(
+        "a tenant's silence informs after a minute and says how long it is",
+        "TenantSilent",
+        "deploy/runbooks/tenant-silent.md",
+        series("sla_silence_start_timestamp_seconds", "_x12 0x36 stale", tenant="acme"),
+        {"1m55s": [], "2m": [SILENT], "7m": []},
     ),
 ]
 

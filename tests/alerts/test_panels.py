@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,8 +13,8 @@ import pytest
 import yaml
 
 from deploy.grafana import generate
-from tests.alerts.exposition import Worker
-from tests.alerts.programs import listening, prometheus, query, until
+from tests.alerts.programs import prometheus, query, until
+from tests.kafka.test_worker import Deployment
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,42 @@ class Target:
     tenant: str
 
 
+def judged(page: str) -> bool:
+    return "sla_breach_probability" in page and "sla_support_due" in page
+
+
 @pytest.fixture(scope="module")
-def worker() -> Iterator[Target]:
-    with listening(Worker().text) as address:
-        yield Target(address, "acme")
+def worker(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """A real worker in the middle of acme's incident: two days of history of 20 tenants, ten minutes of failures, a refused record."""
+    deployment = Deployment(kafka, f"panels-{os.getpid()}", tmp_path_factory.mktemp("worker"), 2)
+    deployment.make_topics()
+    now = time.time_ns() // 60_000_000_000
+    for minute in range(now - 2880, now + 1):
+        for name in ("acme", *(f"tenant-{n:02}" for n in range(19))):
+            failing = name == "acme" and minute > now - 10
+            for n in range(3 if name == "acme" else minute % 3 == 0):
+                outcome = {"outcome": "failure", "fault": "server"} if failing and n else {"outcome": "success"}
+                value = {"tenant": name, "portal": "login", "time": minute * 60_000, **outcome}
+                deployment.produce(json.dumps(value).encode())
+    for n in range(20):
+        deployment.produce(b"no request")
+        doubtful = {
+            "tenant": "acme",
+            "portal": "login",
+            "time": now * 60_000,
+            "outcome": "failure",
+            "code": f"E-{n % 2}",
+        }
+        deployment.produce(json.dumps(doubtful).encode())
+    opened = {"tenant": "acme", "request": "4711", "type": "opened", "time": now * 60_000, "severity": "P1"}
+    deployment.producer.produce(deployment.settings.topic("support-requests"), json.dumps(opened).encode(), "acme")
+    deployment.all_produced()
+    running = deployment.start()
+    try:
+        deployment.until("acme is judged", lambda: judged(running.page("metrics")), 90)
+        yield Target(f"127.0.0.1:{running.port}", "acme")
+    finally:
+        deployment.close()
 
 
 @pytest.fixture(scope="module")

@@ -27,10 +27,11 @@ import numpy as np
 import psutil
 from confluent_kafka import Consumer, TopicPartition
 
-from monitor.cli.load import backfill, sender
+from monitor.cli.load import backfill
 from monitor.local import traffic
 from monitor.settings import load
 from monitor.stream import topics
+from monitor.stream.sending import sender
 
 ROOT = Path(__file__).parents[2]
 MONITOR = f"{shlex.quote(sys.executable)} -c 'from monitor.cli import main; main()'"

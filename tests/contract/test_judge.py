@@ -1,4 +1,4 @@
-"""`monitor judge` and `deadlines`: the whole of what they print, and how they refuse."""
+"""`monitor judge`: the whole of what it prints, and how it refuses."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 import typer
 from typer.testing import CliRunner, Result
 
-from monitor.cli.judge import deadlines, judge
+from monitor.cli.judge import judge
 
 app = typer.Typer()
 app.command("judge")(judge)
-app.command("deadlines")(deadlines)
+app.callback()(lambda: None)
 
 
 def run(*words: str) -> Result:
@@ -67,15 +67,3 @@ def test_terms_that_cannot_be_read_are_refused_with_every_fault(tmp_path: Path) 
     )
     for words in (["--terms", str(tmp_path / "none.toml")], ["--bad", "-1"]):
         assert run("judge", "--good", "1", "--bad", "0", *words).exit_code == 2
-
-
-def test_deadlines_are_local_dates_and_the_instants_at_which_they_are_over() -> None:
-    found = run("deadlines", "2026-03-08", "2026-02-28", "--zone", "America/New_York")
-    assert found.stdout == (
-        "2026-02-28  claim by 2026-03-30, before 2026-03-31T04:00:00Z\n"
-        "2026-03-08  claim by 2026-04-07, before 2026-04-08T04:00:00Z\n"
-    )
-    assert json.loads(run("deadlines", "2026-11-23", "--json").stdout) == [
-        {"date": "2026-11-23", "claim_by": "2026-12-23", "claim_closes": "2026-12-24T00:00:00Z"}
-    ]
-    assert run("deadlines", "2026-11-31").exit_code == run("deadlines", "2026-11-30", "--zone", "Moon").exit_code == 2

@@ -10,16 +10,37 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from monitor.counting import request as rq
-from monitor.counting.chunk import Cell, Chunk, Reader
+from monitor.counting.chunk import Chunk, Counts, Reader, Where
+from monitor.counting.records import Records
 from monitor.counting.request import Rejected
+from monitor.counting.template import Templates
 
 NOW = 1_795_428_030_000  # 2026-11-23T10:00:30Z: five minutes ahead ends within a minute
 CODES = {"E-1": "server", "E-2": "client"}
 
 
-def one_by_one(values: Sequence[bytes | None]) -> tuple[Counter[Cell], dict[int, tuple[str, str, str]]]:
+Cells = Counter[tuple[int, Where]]
+"""Requests by minute and place."""
+
+
+def cells(counts: Counts) -> Cells:
+    """What was counted, as the frames will have it; unclassified requests by their codes."""
+    found: Cells = Counter()
+    for tenant, portal, tally in counts.tallies():
+        assert list(tally.minutes) == sorted(tally.minutes)
+        for minute, row in tally.minutes.items():
+            for index, n in enumerate(row[: rq.UNCLASSIFIED]):
+                found[minute, Where(tenant, portal, index, "")] += n
+            coded = {code: n for code, by_minute in tally.codes.items() if (n := by_minute.get(minute, 0))}
+            assert sum(coded.values()) == row[rq.UNCLASSIFIED]
+            for code, n in coded.items():
+                found[minute, Where(tenant, portal, rq.UNCLASSIFIED, code)] += n
+    return +found
+
+
+def one_by_one(values: Sequence[bytes | None]) -> tuple[Cells, dict[int, tuple[str, str, str]]]:
     """The rules of `request`, applied to each record alone."""
-    counts: Counter[Cell] = Counter()
+    counts: Cells = Counter()
     refused = {}
     for place, value in enumerate(values):
         try:
@@ -27,7 +48,7 @@ def one_by_one(values: Sequence[bytes | None]) -> tuple[Counter[Cell], dict[int,
             rq.check_names(r.tenant, r.portal, r.code)
             index = rq.classify(r.outcome, r.fault, r.code, CODES)
             code = r.code if index == rq.UNCLASSIFIED and r.code else ""
-            counts[Cell(r.tenant, r.portal, rq.minute(r.time, NOW), index, code)] += 1
+            counts[rq.minute(r.time, NOW), Where(r.tenant, r.portal, index, code)] += 1
         except Rejected as error:
             refused[place] = (str(error.reason), error.place, str(error))
     return counts, refused
@@ -91,25 +112,121 @@ batches = st.lists(st.tuples(records, st.integers(1, 3)), max_size=12).flatmap(
            b'{"tenant":"ant","portal":"p","outcome":"success","time":"2026-11-23T10:05:31Z"}']])  # fmt: skip
 def test_batches_count_as_their_records_do_one_by_one(several: list[list[bytes | None]]) -> None:
     reader = Reader(CODES)  # remembers from batch to batch
+    counts = Counts()  # and these go on
+    expected: Cells = Counter()
     for values in several:
-        counts, refused = reader.count(values, NOW)
-        expected, why = one_by_one(values)
-        assert counts == expected
+        refused = reader.count(Records.of(values), NOW, counts)
+        more, why = one_by_one(values)
+        expected += more
+        assert cells(counts) == expected
         assert {place: (str(e.reason), e.place, str(e)) for place, e in refused} == why
         assert len(refused) == len(why)
 
 
+FIELDS = {
+    "time": ['"2026-11-23T10:00:07.123Z"', '"2026-11-23T09:59:59.999Z"', '"2026-11-23T10:05:31.000Z"', '"2026-11-23T10:00:60.000Z"'],
+    "tenant": ['"ant"', '"bee-2"', '"Ant"'],
+    "portal": ['"login"', '"self service"'],
+    "outcome": ['"success"', '"failure"', '"maybe"'],
+    "fault": ['"server"', '"client"', "null", '"nobody"'],
+    "code": ['"E-1"', '"E-9"', '""', "null", "7"],
+    "user": ['"u-1@ant.example"', '""', "null", '"\\u00e4"', "1"],
+    "latency_ms": ["0", "12", "12.75", "0.5", "07", "1.", ".5", "1e3", "-1", "null", '"12"', "123456789012345678", "1.2.3"],
+    "method": ['"totp"', '"a}{,:b"', "true", '"\\""', "[1]", '"\t"', '"é"'],
+}  # fmt: skip
+LIKELY = 0.9
+
+
+@st.composite
+def written(draw: st.DrawFn) -> list[bytes]:
+    """Records as one producer writes them, most of them right, some changed by a byte or two."""
+    random = draw(st.randoms(use_true_random=False))
+    names = [
+        "time",
+        "tenant",
+        "portal",
+        "outcome",
+        *random.sample(sorted(set(FIELDS) - {"time", "tenant", "portal", "outcome"}), 3),
+    ]
+    random.shuffle(names)
+    if random.random() < 0.1:
+        names.append(random.choice(names))
+    comma, colon = random.choice([(",", ":"), (", ", ": "), (" ,  ", " : ")])
+    usual = {name: random.choice(FIELDS[name][:2]) for name in FIELDS}
+    made = []
+    for _ in range(random.randint(1, 30)):
+        values = {name: usual[name] if random.random() < LIKELY else random.choice(FIELDS[name]) for name in names}
+        record = bytearray(("{" + comma.join(f'"{name}"{colon}{values[name]}' for name in names) + "}").encode())
+        while random.random() > LIKELY:
+            at = random.randrange(len(record))
+            piece = random.choice(
+                [
+                    b'"',
+                    b"\\",
+                    b",",
+                    b":",
+                    b"}",
+                    b"{",
+                    b"0",
+                    b".",
+                    b" ",
+                    b"\n",
+                    b"x",
+                    b"\xff",
+                    b"null",
+                    b'"fault":"server",',
+                ]
+            )
+            record[at : at + random.randint(0, 2)] = piece
+        made.append(bytes(record))
+    return made  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(written(), min_size=1, max_size=3))
+def test_records_of_one_form_count_as_the_decoder_reads_them_whatever_was_done_to_some(
+    several: list[list[bytes]],
+) -> None:
+    reader, counts = Reader(CODES), Counts()
+    reader.many = 1  # the reader would leave so few to the decoder
+    expected: Cells = Counter()
+    for values in several:
+        refused = reader.count(Records.of(values), NOW, counts)
+        more, why = one_by_one(values)
+        expected += more
+        assert cells(counts) == expected
+        assert {place: (str(e.reason), e.place, str(e)) for place, e in refused} == why
+
+
+def test_a_template_takes_what_is_of_its_form_and_nothing_else() -> None:
+    good = b'{"time":"2026-11-23T10:00:07.123Z","tenant":"ant","portal":"login","outcome":"success","user":"u","latency_ms":%b,"n":"x"}'
+    records = Records.of(
+        [good % b"1", good % b"0.25", good % b"-1", good % b"01", good.replace(b'"u"', b'"\\u0041"') % b"1"]
+    )
+    _, unfit = records.as_lines(rq.MAX_BYTES)
+    matched, left = Templates().match(records, unfit)
+    assert [(each.places.tolist(), each.labels.tolist()) for each in matched] == [([0, 1], [b"2026-11-23T10:00"] * 2)]
+    assert set(matched[0].texts) == {b'"tenant":"ant","portal":"login","outcome":"success"'}
+    assert left == [2, 3, 4]
+
+
 def test_what_was_learned_of_a_minute_does_not_let_a_later_clock_refuse_it_or_an_earlier_one_accept_it() -> None:
     value = b'{"tenant":"ant","portal":"p","outcome":"success","time":"2026-11-23T10:05:00Z"}'
-    reader = Reader({})
-    assert not reader.count([value], NOW - 60_000)[0]
-    assert sum(reader.count([value], NOW)[0].values()) == 1
+    reader, counts = Reader({}), Counts()
+    assert [place for place, _ in reader.count(Records.of([value]), NOW - 60_000, counts)] == [0]
+    assert not cells(counts)
+    assert not reader.count(Records.of([value]), NOW, counts)
+    assert cells(counts).total() == 1
 
 
 def test_a_chunk_gives_each_tenant_to_one_frame_and_takes_up_where_it_was_taken() -> None:
     chunk = Chunk("auth-requests", 3, 8, start=100)
-    chunk.add(110, {Cell("ant", "p", 7, rq.SUCCESS, ""): 4, Cell("bee", "p", 7, rq.UNCLASSIFIED, "E-9"): 2}, 7, 1)
-    chunk.add(125, {Cell("ant", "p", 7, rq.SUCCESS, ""): 1, Cell("ant", "p", 8, rq.SERVER, ""): 5}, 6, 0)
+    chunk.counts.add(7, Where("ant", "p", rq.SUCCESS, ""), 4)
+    chunk.counts.add(7, Where("bee", "p", rq.UNCLASSIFIED, "E-9"), 2)
+    chunk.add(110, 7, 1)
+    chunk.counts.add(7, Where("ant", "p", rq.SUCCESS, ""), 1)
+    chunk.counts.add(8, Where("ant", "p", rq.SERVER, ""), 5)
+    chunk.add(125, 6, 0)
     taken = chunk.take()
     first, second, third = taken.frames({"ant": 0, "bee": 2}.__getitem__, 3, at_ms=9, complete_ms=8)
     assert [(f.start, f.upto, f.read, f.refused) for f in (first, second, third)] == [(100, 125, 13, 1)] * 3
@@ -118,4 +235,4 @@ def test_a_chunk_gives_each_tenant_to_one_frame_and_takes_up_where_it_was_taken(
     }
     assert not second.tallies
     assert third.tallies["bee"]["p"].codes == {"E-9": {7: 2}}
-    assert (chunk.start, chunk.upto, chunk.empty, chunk.counts) == (125, 125, True, {})
+    assert (chunk.start, chunk.upto, chunk.empty, len(chunk.counts)) == (125, 125, True, 0)

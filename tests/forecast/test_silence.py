@@ -263,3 +263,13 @@ def test_many_rhythms_at_once_are_those_made_one_by_one():
         assert [a.tolist() for a in (together.usual, together.closed, together.events)] == [
             a.tolist() for a in (alone.usual, alone.closed, alone.events)
         ]
+
+
+def test_a_platform_is_found_silent_within_an_hour_at_any_time_and_never_without_cause():
+    tenants = (3, 10, 40, 100, 400, 400, 1_000, 1_000, 2_000, 5_000, 5_000)
+    platform = np.sum([demand(seed, daily) for seed, daily in enumerate(tenants)], axis=0)
+    assert found(platform, 56 * DAY, YEAR * DAY) == []
+    for start in range(100 * DAY, 107 * DAY, 420):  # each hour of the day, each day of the week
+        failing = platform.copy()
+        failing[start : start + 60] = 0
+        assert found(failing, start, start + 60), start

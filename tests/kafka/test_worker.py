@@ -170,6 +170,15 @@ class Deployment:
                 self.statuses[status["tenant"]] = status
         return Counter({key: n for status in self.statuses.values() for key, n in _counts(status).items()})
 
+    def committed(self) -> int:
+        """How many requests the group has committed."""
+        group = self.settings.topic_prefix + self.settings.group
+        admin = AdminClient({"bootstrap.servers": self.settings.kafka_bootstrap})
+        partitions = [TopicPartition(self.source, p) for p in range(self.settings.partitions)]
+        asked = ConsumerGroupTopicPartitions(group, partitions)
+        [found] = admin.list_consumer_group_offsets([asked]).values()
+        return sum(each.offset for each in found.result().topic_partitions or [] if each.offset > 0)
+
     def until(self, what: str, reached: Callable[[], bool], seconds: float = 30.0) -> None:
         """Wait until it is so. Meanwhile do as a supervisor does: a worker that gave up is started again."""
         deadline = time.monotonic() + seconds
@@ -190,15 +199,17 @@ class Deployment:
         marks = [float(at) for worker in self.workers for at in COMPLETE.findall(worker.page("metrics"))]
         return len(marks) == self.settings.partitions and min(marks) > self.produced_at
 
+    def shown(self) -> Counts:
+        """What a scrape of all workers says."""
+        return sum((worker.series() for worker in self.workers), Counter())
+
     def assert_exact(self) -> None:
         """Once the workers say that all is counted, every count is what was produced, and no gap is known."""
         self.until("all that was produced is complete", self.complete, 45)
         self.until(f"status says {self.truth}", lambda: self.counted() == self.truth)
-        shown: Counts = Counter()
+        self.until("a scrape of the workers says the same", lambda: self.shown() == self.truth)
         for worker in self.workers:
-            shown += worker.series()
             assert GAPS.findall(worker.page("metrics")) == ["0.0"]
-        assert shown == self.truth
         assert {status["coverage"] for status in self.statuses.values()} == {1.0}
 
     def close(self) -> None:
@@ -313,6 +324,8 @@ def test_a_worker_that_is_told_to_stop_ends_well_and_leaves_nothing_to_recount(d
     deployment.workers.remove(first)
     first.process.terminate()
     assert first.ended(15) == 0, first.said()
+    # Status says before the next worker starts what this one has counted and committed.
+    assert deployment.counted().total() == deployment.committed() > 0
     second = deployment.start()
     deployment.assert_exact()
     assert "monitor_requests_counted_total{" not in second.page("metrics")

@@ -12,6 +12,7 @@ from month.truth import REQUESTS, TOPICS, Record
 
 from monitor.counting import frame as frames
 from monitor.counting.chunk import Chunk, Reader
+from monitor.counting.records import Records
 from monitor.engine.engine import Checkpoint, Engine
 from monitor.engine.state import Announcement
 from monitor.sources.decisions import read_decision
@@ -55,12 +56,11 @@ class Log:
             chunk, first = self._chunks[source], self._offsets[source]
             self._offsets[source] += len(values)
             if source[0] == REQUESTS:
-                counts, refused = self._reader.count(values, at)
-                assert not refused
-                chunk.add(self._offsets[source], counts, len(values), 0)
+                assert not self._reader.count(Records.of(values), at, chunk.counts)
+                chunk.add(self._offsets[source], len(values), 0)
             else:
                 found = [read_decision(source[0], first + n, value, at) for n, value in enumerate(values)]
-                chunk.add(self._offsets[source], {}, len(values), 0, found)
+                chunk.add(self._offsets[source], len(values), 0, found)
         n = len(self.journals)
         for chunk in self._chunks.values():
             if not chunk.empty:

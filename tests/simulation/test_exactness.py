@@ -48,7 +48,7 @@ def test_offsets_that_an_operator_skips_are_a_gap_and_all_others_count() -> None
     worker.finish_flush(0)
     for _ in range(10):
         world.request()
-    lost = Counter((c.tenant, c.portal, c.minute, c.class_index) for _, c in world.log[0][30:36])
+    lost = Counter((c.tenant, c.portal, minute, c.class_index) for _, (minute, c) in world.log[0][30:36])
     world.committed[0] = 36
     world.settle()
     assert world.counted() == world.recount() - lost

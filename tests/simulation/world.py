@@ -11,13 +11,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from monitor.counting import frame as frames
-from monitor.counting.chunk import Cell, Chunk
+from monitor.counting.chunk import Chunk, Where
 from monitor.counting.resolver import resume
 from monitor.engine.engine import Engine
 
 TOPIC = "auth-requests"
 TENANTS = ("ant", "bee", "cat", "dog", "elk")
 DAY0 = 29_700_000 // 1440 * 1440
+Cell = tuple[int, Where]
+"""A request's UTC epoch minute, and where it counts."""
 
 
 @dataclass
@@ -57,7 +59,7 @@ class World:
         minute = DAY0 + self.random.choice((0, 1, 2, 59, 1439, 1440))
         kind = self.random.choice((0, 0, 0, 1, 2, 3, 4))
         code = self.random.choice(("", "x", "y")) if kind == 4 else ""
-        cell = Cell(self.random.choice(TENANTS), self.random.choice(("login", "admin")), minute, kind, code)
+        cell = (minute, Where(self.random.choice(TENANTS), self.random.choice(("login", "admin")), kind, code))
         self.log[p].append((self.end[p], cell))
         self.end[p] += 1
 
@@ -97,7 +99,7 @@ class World:
 
     def recount(self) -> Counter[tuple[str, str, int, int]]:
         """All requests ever made, straight from the source logs."""
-        return Counter((c.tenant, c.portal, c.minute, c.class_index) for log in self.log for _, c in log)
+        return Counter((c.tenant, c.portal, minute, c.class_index) for log in self.log for _, (minute, c) in log)
 
     def counted(self) -> Counter[tuple[str, str, int, int]]:
         """What the workers' engines say, together."""
@@ -174,8 +176,10 @@ class Worker:
         chunk, world = self.chunks[p], self.world
         upto = world.end[p] if to_the_end else min(world.end[p], chunk.upto + world.random.randint(1, 6))
         if upto > chunk.upto:
-            found = Counter(cell for offset, cell in world.log[p] if chunk.upto <= offset < upto)
-            chunk.add(upto, found, sum(found.values()), 0)
+            found = [cell for offset, cell in world.log[p] if chunk.upto <= offset < upto]
+            for minute, where in found:
+                chunk.counts.add(minute, where)
+            chunk.add(upto, len(found), 0)
 
     def take(self, p: int) -> None:
         if p in self.sending or self.chunks[p].empty:

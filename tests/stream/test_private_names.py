@@ -117,6 +117,7 @@ def test_no_private_name_is_used_that_is_not_listed_here() -> None:
 def test_the_fetcher_unpacks_with_the_class_that_the_module_names() -> None:
     source = inspect.getsource(Fetcher)
     assert "PartitionRecords(" in source, "aiokafka's Fetcher no longer looks PartitionRecords up in its module"
+    assert "MemoryRecords(" in source, "aiokafka's Fetcher no longer looks MemoryRecords up in its module"
     assert fetcher.READ_COMMITTED == 1
 
 

@@ -6,6 +6,7 @@ instants are UTC epoch milliseconds. Who reads topics, keeps the events and anno
 """
 
 from monitor.contract.support.clocks import (
+    SUPPORT_BREACHES,
     Clock,
     SupportBreach,
     announcements,
@@ -20,6 +21,7 @@ from monitor.contract.support.hours import OpeningHours
 from monitor.contract.support.requests import (
     DOCUMENTATION,
     EVENT_TYPES,
+    RUNNING,
     Event,
     Request,
     event_of,
@@ -34,14 +36,17 @@ from monitor.contract.support.terms import (
     Severity,
     SupportTerms,
     UpdateRule,
+    headquarters,
     support_terms,
 )
 
 __all__ = [
     "DOCUMENTATION",
     "EVENT_TYPES",
+    "RUNNING",
     "SEVERITIES",
     "STANDARD_SUPPORT",
+    "SUPPORT_BREACHES",
     "Clock",
     "Event",
     "OpeningHours",
@@ -59,6 +64,7 @@ __all__ = [
     "event_of",
     "events_between",
     "fold",
+    "headquarters",
     "known_at",
     "out_of_turn",
     "p1_request",

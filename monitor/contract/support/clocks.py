@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from monitor.contract.instant import rfc3339
 from monitor.contract.support.requests import RUNNING, Request, Step, documentation_record, known_at
@@ -28,6 +28,7 @@ ClockKind = Literal["first_response", "update"]
 BreachType = Literal[
     "first_response_due_soon", "first_response_overdue", "update_warning", "update_overdue", "withdrawn"
 ]
+SUPPORT_BREACHES: tuple[BreachType, ...] = get_args(BreachType)
 Verdict = Literal["waiting", "in_time", "late"]
 
 _SOON: dict[ClockKind, BreachType] = {"first_response": "first_response_due_soon", "update": "update_warning"}
@@ -130,11 +131,11 @@ def _due(kind: ClockKind, step: Step, terms: SupportTerms) -> tuple[int, int]:
 class SupportBreach:
     """Something to announce on `support-breaches`: a due time that comes near or has passed, or one taken back.
 
-    `at`: the instant it is about (UTC epoch milliseconds). `id` is a function of the request, its round and the due
-    time.
+    `about`: what it is about, a function of the request, its round, what is owed and the due time; `times`: how often
+    that has been announced, 1 the first time. `at`: the instant that it tells of (UTC epoch milliseconds).
     """
 
-    id: str
+    about: str
     type: BreachType
     tenant: str
     request: str
@@ -144,7 +145,21 @@ class SupportBreach:
     due: int
     at: int
     reason: str
-    withdraws: str = ""
+    times: int = 1
+
+    @property
+    def id(self) -> str:
+        """Its deterministic id, which nothing else is announced under."""
+        return f"{self._told}/withdrawn" if self.type == "withdrawn" else self._told
+
+    @property
+    def withdraws(self) -> str:
+        """The id of what is taken back; empty for what is not withdrawn."""
+        return self._told if self.type == "withdrawn" else ""
+
+    @property
+    def _told(self) -> str:
+        return self.about if self.times == 1 else f"{self.about}/{self.times}"
 
     def record(self) -> dict[str, Any]:
         """The announcement as a JSON object; `id`, `type` and `time` are the attributes of the CloudEvent."""
@@ -169,10 +184,10 @@ def breaches(request: Request, terms: SupportTerms, now: int) -> list[SupportBre
             for kind, at in ((_SOON[clock.kind], stretch.soon(now)), (_OVERDUE[clock.kind], stretch.overdue(now))):
                 if at is None:
                     continue
-                name = f"{request.tenant}/{request.id}/{clock.round}/{kind}/{rfc3339(stretch.due)}"
+                about = f"{request.tenant}/{request.id}/{clock.round}/{kind}/{rfc3339(stretch.due)}"
                 reason = _reason(clock, stretch, kind, at)
                 breach = SupportBreach(
-                    name,
+                    about,
                     kind,
                     request.tenant,
                     request.id,
@@ -183,7 +198,7 @@ def breaches(request: Request, terms: SupportTerms, now: int) -> list[SupportBre
                     at,
                     reason,
                 )
-                found.setdefault(name, breach)
+                found.setdefault(about, breach)
     return sorted(found.values(), key=lambda breach: (breach.at, breach.id))
 
 
@@ -202,30 +217,28 @@ def events_between(request: Request, terms: SupportTerms, since: int, now: int) 
 
 
 def announcements(
-    request: Request, terms: SupportTerms, announced: Mapping[str, SupportBreach], now: int
+    request: Request, terms: SupportTerms, told: Mapping[str, SupportBreach], now: int
 ) -> list[SupportBreach]:
-    """What is to be announced at `now`, `announced` being what stands announced of this request, by id.
+    """What is to be announced at `now`, `told` being the newest announcement of this request by what it is `about`.
 
     First what is new; then a withdrawal for each miss that, by what is known now, was none. A warning is never
-    withdrawn. A miss that comes true again after that is announced under its old id: the newest announcement holds.
+    withdrawn. A miss that comes true again after that is announced again, under an id that counts on.
     """
     request = known_at(request, now)
-    known = {breach.id: breach for breach in breaches(request, terms, now)}
-    new = [breach for name, breach in known.items() if name not in announced]
-    gone = [breach for name, breach in sorted(announced.items()) if name not in known]
+    known = {breach.about: breach for breach in breaches(request, terms, now)}
+    new = [
+        breach if about not in told else replace(breach, times=told[about].times + 1)
+        for about, breach in known.items()
+        if about not in told or told[about].type == "withdrawn"
+    ]
+    gone = [breach for about, breach in sorted(told.items()) if about not in known]
     return new + [_withdrawn(breach, request, now) for breach in gone if breach.type in _OVERDUE.values()]
 
 
 def _withdrawn(breach: SupportBreach, request: Request, now: int) -> SupportBreach:
     covered = breach.round not in request.not_covered
-    return replace(
-        breach,
-        id=f"{breach.id}/withdrawn",
-        type="withdrawn",
-        at=now,
-        reason="an event that came late shows that nothing was missed" if covered else "its cause is not covered",
-        withdraws=breach.id,
-    )
+    reason = "an event that came late shows that nothing was missed" if covered else "its cause is not covered"
+    return replace(breach, type="withdrawn", at=now, reason=reason)
 
 
 def status(request: Request, terms: SupportTerms, now: int, tenant_breach: str = "") -> dict[str, Any]:

@@ -7,7 +7,7 @@ Which of two requests was ahead is judged at the instant of the answer, by the s
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,8 +92,16 @@ def out_of_turn(requests: Iterable[Request]) -> list[OutOfTurn]:
     return found
 
 
-def report(requests: Iterable[Request], terms: SupportTerms, month: str, now: int) -> dict[str, Any]:
+def report(
+    requests: Iterable[Request],
+    terms: SupportTerms,
+    month: str,
+    now: int,
+    terms_of: Callable[[Request], SupportTerms] | None = None,
+) -> dict[str, Any]:
     """How the month, like "2026-11" in the desk's zone, went: by severity the share answered in time, as of `now`.
+
+    `terms_of` gives the terms of a request whose tenant has a package of its own.
 
     A request counts in the month that it was opened in, and a reopened one again in that of its reopening, under the
     severity that its verdict is held against. `first_response`: in time, late (unanswered ones past their due time
@@ -113,7 +121,7 @@ def report(requests: Iterable[Request], terms: SupportTerms, month: str, now: in
             severities[next(step.severity for step in reversed(request.steps) if step.round == turn)][
                 "not_covered"
             ] += 1
-        for clock in clocks(request, terms):
+        for clock in clocks(request, terms_of(request) if terms_of else terms):
             if clock.round in within and (clock.kind == "first_response" or clock.number):
                 kind = "first_response" if clock.kind == "first_response" else "updates"
                 severities[clock.severity(now)][kind][clock.verdict(now)] += 1

@@ -70,13 +70,17 @@ class OpeningHours:
         """The open spans of a local date as instants [start, end), in order; empty when it is no working day."""
         return _spans(self, day)
 
+    def span(self, at: int) -> Span:
+        """The open span that holds the instant, or the next one."""
+        return next(self._spans_from(at))
+
     def is_open(self, at: int) -> bool:
         """Whether the desk is open at the instant."""
-        return next(self._spans_from(at))[0] <= at
+        return self.span(at)[0] <= at
 
     def roll(self, at: int) -> int:
         """The instant itself when the desk is open then, else the next opening."""
-        return max(at, next(self._spans_from(at))[0])
+        return max(at, self.span(at)[0])
 
     def after(self, at: int, minutes: int) -> int:
         """The first instant at which `minutes` open minutes have passed since `at`; it may be a closing time."""

@@ -81,6 +81,10 @@ TRANSITIONS: dict[State, dict[EventType, State]] = {
 }
 
 
+MOST_LETTERS = 128
+"""The longest name of a request: it is part of keys, and a label of metrics."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened to a request at `time` (UTC epoch milliseconds).
@@ -154,6 +158,8 @@ def event_of(data: Any) -> Event:
     except ValueError as error:
         faults.append(f"time: {error}")
     documentation = _documentation(data.get("documentation"), faults)
+    if len(request) > MOST_LETTERS or not request.isprintable():
+        faults.append(f"request: expected at most {MOST_LETTERS} letters that can be printed, found {request[:200]!r}")
     if faults:
         raise ValueError("; ".join(faults))
     name = name or f"{request}/{kind}/{rfc3339(time)}"

@@ -26,6 +26,7 @@ from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from monitor.contract.support.hours import OpeningHours, Span, public_holidays
+from monitor.settings import Settings, SettingsError
 
 Severity = Literal["P1", "P2", "P3", "P4"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
@@ -153,32 +154,54 @@ STANDARD_SUPPORT = SupportTerms()
 """The published package: Monday to Friday 09:00 to 17:00 in London, England's public holidays."""
 
 
-def support_terms(data: Mapping[str, Any]) -> SupportTerms:
+def support_terms(data: Mapping[str, Any], base: SupportTerms = STANDARD_SUPPORT) -> SupportTerms:
     """Terms from a JSON or TOML document (`deploy/schemas/support-terms.schema.json`).
 
-    What it does not name is as in the standard package. Names every fault in one ValueError.
+    What it does not name is as in `base`. Names every fault in one ValueError.
     """
+    if not isinstance(data, Mapping):
+        raise ValueError(f"expected an object of terms, found {type(data).__name__}")  # noqa: TRY004 - bad data
     faults: list[str] = []
     known = {"version", "zone", "hours", "public_holidays", "company_holidays", "first_response_minutes", "updates"} | {
         "warn_minutes"
     }
     faults += [f"{name}: expected one of {', '.join(sorted(known))}" for name in sorted(set(data) - known)]
-    base = STANDARD_SUPPORT
-    week = _week(data.get("hours"), faults)
-    country, subdivision = _place(data.get("public_holidays", "GB-ENG"), faults)
-    promises = _promises(data, faults)
+    week = _week(data.get("hours"), base.hours.week, faults)
+    country, subdivision = base.hours.country, base.hours.subdivision
+    if "public_holidays" in data:
+        country, subdivision = _place(data["public_holidays"], faults)
+    promises = _promises(data, base.promises, faults)
     version, zone = (
         _typed(data, name, str, default, faults)
         for name, default in (("version", base.version), ("zone", base.hours.zone))
     )
     warn_minutes = _typed(data, "warn_minutes", int, base.warn_minutes, faults)
-    closed = _dates(data.get("company_holidays", []), faults)
+    closed = _dates(data["company_holidays"], faults) if "company_holidays" in data else base.hours.company_holidays
     if not faults:
         try:
-            return SupportTerms(version, OpeningHours(zone, week, country, subdivision, closed), promises, warn_minutes)
+            hours = OpeningHours(zone, week, country, subdivision, closed)
+            _check_opens(hours)
+            return SupportTerms(version, hours, promises, warn_minutes)
         except ValueError as error:
             faults.append(str(error))
     raise ValueError("; ".join(faults))
+
+
+def headquarters(settings: Settings) -> SupportTerms:
+    """The terms of those without a package of their own: the published ones in the headquarters' zone. SettingsError says why not."""
+    days = [day.isoformat() for day in settings.company_holidays]
+    place = {"zone": settings.hq_zone, "public_holidays": settings.hq_public_holidays}
+    try:
+        return support_terms({**place, "company_holidays": days})
+    except ValueError as error:
+        raise SettingsError(f"settings: the headquarters' {error}") from error
+
+
+def _check_opens(hours: OpeningHours) -> None:
+    """ValueError when days of the company's own shut the desk for more than a year: nothing would fall due."""
+    for day in sorted(hours.company_holidays):
+        if hours.working_day(day) > day + timedelta(days=366):
+            raise ValueError(f"company_holidays: expected an open day within a year of {day}, found none")
 
 
 def _typed(data: Mapping[str, Any], name: str, kind: type, default: Any, faults: list[str]) -> Any:
@@ -189,9 +212,8 @@ def _typed(data: Mapping[str, Any], name: str, kind: type, default: Any, faults:
     return found
 
 
-def _week(found: Any, faults: list[str]) -> tuple[tuple[Span, ...], ...]:
+def _week(found: Any, standard: tuple[tuple[Span, ...], ...], faults: list[str]) -> tuple[tuple[Span, ...], ...]:
     """Hours such as {"mon": ["09:00-17:00"]}; a weekday that is not named is closed."""
-    standard = STANDARD_SUPPORT.hours.week
     if found is None:
         return standard
     if not isinstance(found, Mapping):
@@ -227,14 +249,14 @@ def _place(found: Any, faults: list[str]) -> tuple[str, str]:
     return country, subdivision
 
 
-def _promises(data: Mapping[str, Any], faults: list[str]) -> tuple[Promise, ...]:
+def _promises(data: Mapping[str, Any], base: tuple[Promise, ...], faults: list[str]) -> tuple[Promise, ...]:
     minutes, rules = data.get("first_response_minutes", {}), data.get("updates", {})
     for name, found in (("first_response_minutes", minutes), ("updates", rules)):
         if not isinstance(found, Mapping) or set(found) - set(SEVERITIES):
             faults.append(f"{name}: expected values by severity {', '.join(SEVERITIES)}, found {found!r}")
-            return STANDARD_SUPPORT.promises
+            return base
     promises = []
-    for severity, standard in zip(SEVERITIES, STANDARD_SUPPORT.promises, strict=True):
+    for severity, standard in zip(SEVERITIES, base, strict=True):
         try:
             rule = UpdateRule(**rules[severity]) if severity in rules else standard.update
             promises.append(Promise(minutes.get(severity, standard.first_response_minutes), rule))

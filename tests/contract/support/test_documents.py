@@ -46,23 +46,27 @@ HISTORY: list[dict[str, Any]] = [
     {"type": "not_covered", "time": "2026-11-24T12:00Z", "category": "internet"},
     {"type": "resolved", "time": "2062-11-24T12:00Z"},
 ]
+SAID = {"stamp": 4711, "left_out": 0}
+"""What the engine adds to a status."""
 EVENTS = [{"tenant": "acme", "request": "R1", **item} for item in HISTORY]
 
 
 def test_events_and_what_is_told_of_them_hold_to_their_schemas() -> None:
     now = instant("2026-11-30T10:00Z")
     told: dict[str, Any] = {}
+    types: set[str] = set()
     for count in range(1, len(EVENTS) + 1):
         events = [event_of(item) for item in EVENTS[:count]]
         for item in events:
             schema("support-requests").validate(item.record())
         for at in (events[-1].time if count < len(EVENTS) else now, now):
-            schema("support-status").validate(status(fold(events), STANDARD_SUPPORT, at))
+            schema("support-status").validate(status(fold(events), STANDARD_SUPPORT, at) | SAID)
             for breach in announcements(fold(events), STANDARD_SUPPORT, told, at):
                 schema("support-breaches").validate(breach.record())
-                told[breach.id] = breach
-    assert {breach.type for breach in told.values()} >= {"first_response_overdue", "update_overdue", "withdrawn"}
-    schema("support-status").validate(status(fold([event_of(EVENTS[2])]), STANDARD_SUPPORT, now))
+                told[breach.about] = breach
+                types.add(breach.type)
+    assert types >= {"first_response_overdue", "update_overdue", "withdrawn"}
+    schema("support-status").validate(status(fold([event_of(EVENTS[2])]), STANDARD_SUPPORT, now) | SAID)
 
 
 def test_the_schemas_examples_are_read() -> None:
@@ -185,9 +189,21 @@ def test_faulty_terms_say_what_was_expected_and_found(data: dict[str, Any], told
 
 def test_a_desk_that_never_opens_says_so_instead_of_searching_for_ever() -> None:
     days = [date.fromordinal(date(2026, 1, 1).toordinal() + day).isoformat() for day in range(800)]
-    terms = support_terms({"company_holidays": days})
-    with pytest.raises(ValueError, match="expected an open day within 400 days of"):
-        terms.first_response_due("P1", instant("2026-01-05T10:00Z"))
+    with pytest.raises(ValueError, match="expected an open day within 400 days of 2025-12-31, found none"):
+        support_terms({"company_holidays": days})
+    with pytest.raises(ValueError, match="company_holidays: expected an open day within a year of 2026-01-01"):
+        support_terms({"company_holidays": days[:370]})
+    support_terms({"company_holidays": days[:360]})
+
+
+def test_what_a_package_does_not_name_is_as_in_the_terms_it_rests_on() -> None:
+    headquarters = support_terms(
+        {"zone": "America/New_York", "public_holidays": "US-NY", "company_holidays": ["2026-12-24"]}
+    )
+    package = support_terms({"version": "enhanced-1", "first_response_minutes": {"P1": 60}}, headquarters)
+    assert package.hours == headquarters.hours
+    assert (package.version, package.promise("P1").first_response_minutes) == ("enhanced-1", 60)
+    assert package.promises[1:] == headquarters.promises[1:]
 
 
 # --- the command

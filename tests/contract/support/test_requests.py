@@ -19,6 +19,7 @@ from monitor.contract.support import (
     STANDARD_SUPPORT,
     Event,
     Request,
+    SupportBreach,
     announcements,
     breaches,
     clocks,
@@ -257,6 +258,21 @@ def test_a_late_event_takes_back_a_miss_that_was_announced() -> None:
     assert taken.reason == "an event that came late shows that nothing was missed"
 
 
+def test_a_miss_that_comes_true_again_is_announced_under_an_id_of_its_own() -> None:
+    now = instant("2026-11-16T15:00Z")
+    answer = event("responded", "2026-11-16T13:30Z", id="a")
+    # Of two events with one id the earlier holds: the answer turns out to have been another's id.
+    earlier = event("documented", "2026-11-16T10:15Z", id="a")
+    told: dict[str, SupportBreach] = {}
+    ids = []
+    for events in ([OPENED], [OPENED, answer], [OPENED, answer, earlier], [OPENED, answer, earlier]):
+        for breach in announcements(fold(events), TERMS, told, now):
+            told[breach.about] = breach
+            ids.append((breach.id, breach.withdraws))
+    missed = "acme/R1/0/first_response_overdue/2026-11-16T14:00:00Z"
+    assert ids[1:] == [(missed, ""), (f"{missed}/withdrawn", missed), (f"{missed}/2", "")]
+
+
 def test_a_late_event_can_add_a_miss_of_last_week() -> None:
     opened = event("opened", "2026-11-16T10:00Z", severity="P3")
     answered = event("responded", "2026-11-16T16:00Z")
@@ -368,15 +384,16 @@ def test_each_breach_has_an_id_of_its_own_and_each_event_one_fate(events: list[E
 @settings(max_examples=50)
 @given(histories(), times)
 def test_announcing_step_by_step_ends_where_announcing_at_once_does(events: list[Event], now: int) -> None:
-    standing: dict[str, Any] = {}
+    told: dict[str, SupportBreach] = {}
+    ids: list[str] = []
     for count in range(1, len(events) + 1):
-        for breach in announcements(fold(events[:count]), TERMS, standing, now):
-            if breach.withdraws:
-                del standing[breach.withdraws]
-            else:
-                standing[breach.id] = breach
-    misses = {b.id for b in breaches(fold(events), TERMS, now) if b.type.endswith("overdue")}
-    assert {name for name, b in standing.items() if b.type.endswith("overdue")} == misses
+        for breach in announcements(fold(events[:count]), TERMS, told, now):
+            assert not breach.withdraws or breach.withdraws in ids
+            ids.append(breach.id)
+            told[breach.about] = breach
+    misses = {b.about for b in breaches(fold(events), TERMS, now) if b.type.endswith("overdue")}
+    assert {about for about, b in told.items() if b.type.endswith("overdue")} == misses
+    assert len(ids) == len(set(ids)), "an id stands for one announcement"
 
 
 @given(histories())

@@ -1,0 +1,166 @@
+"""A recount from the journal says what the engine said, from wherever it starts, and nothing else when a record is another."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from monitor.contract.statement import Statement, canonical, recounted
+from monitor.counting import frame as frames
+from monitor.counting.frame import Decision, Frame, Tally
+from monitor.engine import state
+from monitor.engine.engine import Engine
+from monitor.engine.recount import Recount, reach
+from monitor.engine.state import Evidence, Shared
+
+PLACE = ("journal", 0)
+MINUTE_MS = 60_000
+
+
+def minute(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) // 60
+
+
+class Log:
+    """A journal partition with two sources, requests and decisions, whose chunks are all committed."""
+
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+        self.upto = {"requests": 0, "contracts": 0}
+
+    def at(self, moment: int, counts: dict[str, list[int]] | None = None, *, lost: int = 0, **contract: Any) -> None:
+        """At a UTC epoch minute: counts by tenant of the minute before, or a contract; `lost` requests nobody counted."""
+        self.upto["requests"] += lost
+        tallies = {tenant: {"login": Tally({moment - 1: row})} for tenant, row in (counts or {}).items()}
+        decisions = [Decision("contracts", 0, contract["tenant"], json.dumps(contract).encode())] if contract else []
+        self._say("requests", moment, sum(map(sum, (counts or {}).values())), tallies, [])
+        self._say("contracts", moment, len(decisions), {}, decisions)
+        for name in self.upto:
+            self._say(name, moment, 0, {}, [])
+
+    def _say(
+        self, name: str, moment: int, read: int, tallies: dict[str, dict[str, Tally]], decisions: list[Decision]
+    ) -> None:
+        start = self.upto[name]
+        self.upto[name] += read
+        made = Frame(
+            topic=name, partition=0, partitions=1, start=start, upto=start + read, at_ms=moment * MINUTE_MS,
+            complete_ms=moment * MINUTE_MS, tallies=tallies, decisions=decisions,
+        )  # fmt: skip
+        self.records.append(frames.encode(made))
+
+
+GOOD, BAD = [50, 0, 0, 0, 0], [0, 0, 5, 0, 0]
+
+
+@pytest.fixture(scope="module")
+def log() -> Log:
+    """Two months of two tenants, one with a contract in Auckland; failures, a gap, and silence of five days in February."""
+    made = Log()
+    made.at(minute("2026-01-05T00:00"), tenant="acme", zone="Pacific/Auckland")
+    for moment in range(minute("2026-01-05T01:00"), minute("2026-03-06T00:00"), 60):
+        quiet = minute("2026-02-18T00:00") <= moment < minute("2026-02-23T00:00")
+        acme = BAD if moment % 1440 == 600 else GOOD
+        counts = {"bee": GOOD} if quiet else {"acme": acme, "bee": GOOD}
+        made.at(moment, counts, lost=7 if moment == minute("2026-02-10T05:00") else 0)
+    return made
+
+
+@pytest.fixture(scope="module")
+def said(log: Log) -> tuple[Engine, list[Statement]]:
+    engine = Engine({}, place=PLACE)
+    for offset, data in enumerate(log.records):
+        engine.take(offset, data)
+    made = engine.checkpoint()
+    return engine, [
+        Statement.of(one.data) for one in made.announcements if one.kind == "statement" and one.tenant == "acme"
+    ]
+
+
+def recount(
+    log: Log, engine: Engine, said: list[Statement], start: int, changed: dict[int, bytes] | None = None
+) -> Any:
+    """The first difference of each statement whose journal begins at or after `start`, all in one pass."""
+    account = state.decode_account(engine.table[state.account_key("acme")])
+    made = Recount("acme", account, Shared(), PLACE, start)
+    found = []
+    for place, statement in enumerate(said):
+        [stretch] = statement.document["evidence"]["journal"]
+        if stretch["from"] < start:
+            continue
+        for offset in range(made.following, stretch["upto"]):
+            made.take(offset, (changed or {}).get(offset, log.records[offset]))
+        back = reach(statement, engine.evidence, engine.clock_ms)
+        silences = back is not None and back >= start
+        found.append(recounted(statement, made.facts(statement, said[:place], silences=silences), place))
+    return found
+
+
+def test_every_statement_recounts_to_the_same_with_its_gap_and_its_silence(
+    log: Log, said: tuple[Engine, list[Statement]]
+) -> None:
+    engine, statements = said
+    february = statements[-1].document
+    assert [item.id for item in statements][-2:] == ["acme/2026-02/provisional", "acme/2026-02/final"]
+    assert february["coverage"]["gaps"]
+    assert [item["basis"] for item in february["silence"]] == ["tenant"]
+    assert recount(log, engine, statements, 0) == [None] * len(statements)
+
+
+def test_a_recount_may_start_shortly_before_the_month(log: Log, said: tuple[Engine, list[Statement]]) -> None:
+    engine, statements = said
+    begin = statements[-1].document["evidence"]["journal"][0]["from"]
+    assert recount(log, engine, statements, begin - 8) == [None, None]
+
+
+def test_another_count_in_one_record_is_named(log: Log, said: tuple[Engine, list[Statement]]) -> None:
+    engine, statements = said
+    for offset in range(len(log.records) - 1, 0, -1):
+        frame = frames.decode(log.records[offset])
+        if minute("2026-02-15T00:00") > frame.at_ms // MINUTE_MS and "acme" in frame.tallies:
+            break
+    [(at, row)] = frame.tallies["acme"]["login"].minutes.items()
+    frame.tallies["acme"]["login"].minutes[at] = [row[0] + 1, *row[1:]]
+    *same, provisional, final = recount(log, engine, statements, 0, {offset: frames.encode(frame)})
+    assert same == [None] * (len(statements) - 2)
+    for found in (provisional, final):
+        assert found.path == "$.counts.counted.success"
+        assert found.expected == found.found + 1
+
+
+def test_silences_are_found_again_only_where_the_weeks_before_are_known(said: tuple[Engine, list[Statement]]) -> None:
+    engine, statements = said
+    later = engine.clock_ms + 120 * 86_400_000
+    assert reach(statements[-1], {}, later) is None
+    first = minute("2026-01-10T00:00") // 1440
+    assert reach(statements[-1], {first: Evidence({}, (40, 50))}, engine.clock_ms) == 40
+
+
+def test_requests_from_beyond_the_stated_evidence_are_named(log: Log, said: tuple[Engine, list[Statement]]) -> None:
+    engine, statements = said
+    document = json.loads(statements[-1].data)
+    document["evidence"]["sources"][0]["upto"] -= 60 * 24 * 10
+    narrowed = [*statements[:-1], Statement.of(canonical(document))]
+    *same, found = recount(log, engine, narrowed, 0)
+    assert same == [None] * (len(statements) - 1)
+    assert found.path.startswith("$.evidence")
+
+
+def test_the_counts_of_one_tenant_are_read_alone_and_a_record_that_is_no_frame_is_refused(log: Log) -> None:
+    whole = [frames.decode(data) for data in log.records[:200]]
+    alone = [frames.decode_of(data, "bee") for data in log.records[:200]]
+    for frame, mine in zip(whole, alone, strict=True):
+        assert mine.tallies == {name: found for name, found in frame.tallies.items() if name == "bee"}
+        assert (mine.start, mine.upto, mine.at_ms, mine.decisions) == (frame.start, frame.upto, frame.at_ms, [])
+    assert any(frame.tallies for frame in alone)
+    for data in (b"x", frames.encode(replace_version(whole[0]))):
+        with pytest.raises(ValueError, match="expected a frame of version 1"):
+            frames.decode_of(data, "bee")
+
+
+def replace_version(frame: Frame) -> Frame:
+    frame.version = 9
+    return frame

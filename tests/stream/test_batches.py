@@ -1,0 +1,96 @@
+"""A fetched batch unpacked as columns has the records that aiokafka finds in it one by one, whatever a producer put beside the values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer import fetcher
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.stream import batches, blocks
+
+LZ4 = 3
+Entry = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
+"""A key, a value and headers."""
+
+small = st.one_of(st.none(), st.binary(max_size=200))
+objects = st.integers(0, 10**9).map(lambda n: b'{"n":%d}' % n)
+entries = st.one_of(
+    st.tuples(st.none(), objects, st.just([])),
+    st.tuples(small, st.one_of(small, objects, st.just(b"}\0}\0")), st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=5)), max_size=2)),
+)  # fmt: skip
+
+
+def batch(base: int, held: list[Entry], holes: list[int], compression: int = LZ4) -> bytes:
+    """A batch as a broker hands it out, with a hole before each record."""
+    made = DefaultRecordBatchBuilder(2, compression, False, -1, -1, -1, 1 << 24)
+    at = 0
+    for (key, value, headers), hole in zip(held, holes, strict=True):
+        at += hole
+        made.append(at, timestamp=1_700_000_000_000 + at * 7, key=key, value=value, headers=headers)
+        at += 1
+    data = bytearray(made.build())
+    data[0:8] = base.to_bytes(8)
+    return bytes(data)
+
+
+def found(data: bytes, since: int = 0) -> list[tuple[int, bytes | None]]:
+    """Offsets and values as our blocks have them."""
+    blocks.install(["t"])
+    partition = TopicPartition("t", 0)
+    records: Any = fetcher.PartitionRecords(partition, blocks._Records(data), None, since, None, None, True, 0)
+    return [each for block in records for each in zip(block.offsets, block.values, strict=True)]
+
+
+def expected(data: bytes, since: int = 0) -> list[tuple[int, bytes | None]]:
+    """The same as aiokafka's objects have them."""
+    records, out = MemoryRecords(data), []
+    while (each := records.next_batch()) is not None:
+        out += [(record.offset, record.value) for record in each if record.offset >= since]
+    return out
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.lists(st.tuples(entries, st.sampled_from([0, 0, 0, 1, 300])), min_size=1, max_size=40), min_size=1, max_size=4),
+    st.sampled_from([0, 1, LZ4]),
+    st.data(),
+)  # fmt: skip
+def test_blocks_hold_what_aiokafka_finds(
+    several: list[list[tuple[Entry, int]]], compression: int, data: st.DataObject
+) -> None:
+    base, whole = 5, b""
+    for held in several:
+        made = batch(base, [entry for entry, _ in held], [hole for _, hole in held], compression)
+        base += sum(1 + hole for _, hole in held) + 2
+        whole += made
+    since = data.draw(st.integers(0, base))
+    assert found(whole, since) == expected(whole, since)
+
+
+def test_a_block_from_an_offset_on_holds_what_stands_there_and_behind() -> None:
+    data = batch(100, [(None, b"{%d}" % n, []) for n in range(60)], [0, 3] * 30)
+    blocks.install(["t"])
+    records: Any = fetcher.PartitionRecords(TopicPartition("t", 0), blocks._Records(data), None, 0, None, None, True, 0)
+    (block,) = records
+    for offset in (0, 100, 101, 104, 150, block.offsets[-1]):
+        later = block.since(offset)
+        kept = [(o, v) for o, v in expected(data) if o >= offset]
+        assert list(zip(later.offsets, later.values, strict=True)) == kept
+    assert block.since(block.offsets[-1] + 1) is None
+
+
+@pytest.mark.parametrize(("keep", "more"), [(-1, b""), (None, b"\0"), (1, b""), (0, b"")])
+def test_a_body_that_does_not_hold_its_records_is_an_error(keep: int | None, more: bytes) -> None:
+    data = batch(0, [(None, b'{"n":%d}' % n, []) for n in range(20)], [0] * 20, compression=0)
+    body = data[batches.HEADER_BYTES :]
+    starts, lengths, deltas = batches.unpack(body, 20)
+    assert (len(starts), deltas.tolist()) == (20, list(range(20)))
+    assert bytes(body[starts[7] : starts[7] + lengths[7]]) == b'{"n":7}'
+    with pytest.raises(ValueError, match="expected 20 records"):
+        batches.unpack(body[:keep] + more, 20)
