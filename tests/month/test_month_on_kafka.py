@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,16 +158,8 @@ class Replay:
                 following = next(waiting, None)
             self.until(f"all before {at} is counted", self._counted, 60)
             self._tell(at)
-            told = time.monotonic()
-
-            def late() -> bool:
-                nonlocal told
-                if time.monotonic() - told > 3:  # whoever takes over knows the time from what it reads
-                    self._tell(at)
-                    told = time.monotonic()
-                return not self._reached(at)
-
-            self.until(f"the workers' clocks show {at}", lambda: not late(), 60)
+            # Whoever takes over knows the time from what it reads: after a while it is told again.
+            self.until(f"the workers' clocks show {at}", partial(self._reached, at), 60, partial(self._tell, at))
 
     def _tell(self, at: int) -> None:
         for clock in self.clocks:
@@ -193,12 +186,18 @@ class Replay:
                 self.at[status["tenant"]] = max(self.at[status["tenant"]], truth.instant(status["complete_to"]))
         return min(self.at.values()) >= at
 
-    def until(self, what: str, reached: Any, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
+    def until(
+        self, what: str, reached: Callable[[], bool], seconds: float, again: Callable[[], None] | None = None
+    ) -> None:
+        """Wait until it is so, doing something again every three seconds."""
+        begun = since = time.monotonic()
         while not reached():
             self.supervise()
-            if time.monotonic() > deadline:
+            if time.monotonic() > begun + seconds:
                 raise AssertionError(f"not within {seconds} s: {what}\n{self.said()}")
+            if again and time.monotonic() > since + 3:
+                again()
+                since = time.monotonic()
             time.sleep(0.02)
         self.supervise()
 
