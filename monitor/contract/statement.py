@@ -45,20 +45,11 @@ FORMAT = 1
 """Of the document. A change that a reader must know of counts it up."""
 Kind = Literal["interim", "provisional", "final", "amendment"]
 _OF_THE_ISSUE = frozenset(
-    {
-        "kind",
-        "number",
-        "sequence",
-        "previous",
-        "supersedes",
-        "changed",
-        "as_of",
-        "evidence",
-        "final_from",
-        "outside_term",
-    }
+    {"kind", "number", "sequence", "previous", "supersedes", "changed", "as_of", "evidence", "final_from"}
 )
-"""What differs between two statements that say the same: requests outside the term go on after the final statement of a short month."""
+_DECIDES_NOTHING = frozenset({"outside_term", "silence"})
+"""Requests outside the term go on after the final statement of a short month, and history learns what should have come; until somebody
+rules on a silence, it counts for nothing."""
 _HEADLINE = ("verdict", "band", "days", "affected", "readings", "counts")
 
 
@@ -361,10 +352,8 @@ def seal(said: Mapping[str, Any], kind: Kind, tail: Tail, earlier: Statement | N
 
 
 def _says(document: Mapping[str, Any]) -> bytes:
-    """What an amendment is measured by. An exclusion that nobody has approved, or a correction of one, decides nothing yet; a silence nothing
-    before a person rules on it, and is told by weeks that are not kept for ever.
-    """
-    said = {name: value for name, value in document.items() if name not in _OF_THE_ISSUE | {"silence"}}
+    """What an amendment is measured by: an exclusion that nobody has approved, or a correction of one, decides nothing yet."""
+    said = {name: value for name, value in document.items() if name not in _OF_THE_ISSUE | _DECIDES_NOTHING}
     said["exclusions"] = [
         {name: value for name, value in item.items() if name not in ("proposed", "corrected")}
         for item in document["exclusions"]

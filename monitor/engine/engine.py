@@ -447,13 +447,13 @@ class Engine:
         self._project(forecast_due, upto)
         for tenant in due:
             tenant.touch()
+        if minute != self._quiet_minute:
+            self._quiet_minute = minute
+            self._listen(minute)
         if not decide:
             return
         for tenant in forecast_due:
             self._judge(tenant)
-        if minute != self._quiet_minute:
-            self._quiet_minute = minute
-            self._listen(minute)
         self._settle()
 
     def _listen(self, minute: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from zlib import crc32
 
-from month.truth import REQUESTS, TOPICS, Record
+from month.truth import CLAIMS, REQUESTS, TOPICS, Record
 
 from monitor.counting import frame as frames
 from monitor.counting.chunk import Chunk, Reader
@@ -28,12 +28,14 @@ def place(tenant: str, partitions: int) -> int:
 class Log:
     """What workers made of the world's records: one journal for each of `partitions`, as records in the order of their offsets."""
 
-    def __init__(self, partitions: int = 1) -> None:
+    def __init__(self, partitions: int = 1, shuffled: random.Random | None = None) -> None:
+        """With `shuffled`, decisions of one kind that come between two steps come in any order, those about claims aside."""
         self.journals: list[list[bytes]] = [[] for _ in range(partitions)]
         self._chunks = {(topic, p): Chunk(topic, p, n, 0) for topic, n in SOURCES.items() for p in range(n)}
         self._offsets = dict.fromkeys(self._chunks, 0)
         self._complete = 0
         self._reader = Reader({})
+        self._shuffled = shuffled
 
     def play(self, records: Sequence[Record], steps: Iterable[int]) -> Log:
         """Read and count up to each step in turn; chunks are sealed there."""
@@ -59,6 +61,8 @@ class Log:
                 assert not self._reader.count(Records.of(values), at, chunk.counts)
                 chunk.add(self._offsets[source], len(values), 0)
             else:
+                if self._shuffled and source[0] != CLAIMS:
+                    self._shuffled.shuffle(values)
                 found = [read_decision(source[0], first + n, value, at) for n, value in enumerate(values)]
                 chunk.add(self._offsets[source], len(values), 0, found)
         n = len(self.journals)
