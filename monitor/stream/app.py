@@ -446,6 +446,7 @@ async def assess(app: App, stream: Any) -> None:
             for offset, value in zip(block.offsets, block.values, strict=True):
                 if value is not None:
                     engine.take(offset, value)
+            engine.following = block.following
         highwater = app.consumer.highwater(message.tp) or 0
         app.vitals.journal_lag[message.partition] = max(0, highwater - engine.following)
         app.taken.set()

@@ -41,16 +41,16 @@ class Part(NamedTuple):
 
 
 class Block:
-    """Records of one partition from one fetch, at least one. `offset` is the first one's, `following` where the next fetch goes on.
+    """What one fetch found of a partition, perhaps nothing: the records at offsets [offset, following).
 
-    `timestamp` is the newest record's, epoch milliseconds.
+    `timestamp` is the newest record's, epoch milliseconds; 0 without one.
     """
 
     __slots__ = ("following", "offset", "parts", "timestamp")
 
-    def __init__(self, parts: Sequence[Part], following: int, timestamp: int) -> None:
+    def __init__(self, parts: Sequence[Part], offset: int, following: int, timestamp: int) -> None:
         self.parts = parts
-        self.offset = int(parts[0].offsets[0])
+        self.offset = offset
         self.following = following
         self.timestamp = timestamp
 
@@ -65,12 +65,16 @@ class Block:
         return list(chain.from_iterable(part.records.values() for part in self.parts))
 
     def since(self, offset: int) -> Block | None:
-        """What of the block stands at or after an offset; None when nothing does."""
-        if offset <= self.offset:
+        """What of the block stands at or after an offset; None when nothing does. AssertionError when something before the block is missing."""
+        if offset < self.offset:
+            raise AssertionError(f"offsets {offset} to {self.offset - 1} were passed over")
+        if offset == self.offset:
             return self
+        if offset >= self.following:
+            return None
         first = [int(np.searchsorted(part.offsets, offset)) for part in self.parts]
         kept = [part.from_place(at) for part, at in zip(self.parts, first, strict=True) if at < len(part.offsets)]
-        return Block(kept, self.following, self.timestamp) if kept else None
+        return Block(kept, offset, self.following, self.timestamp)
 
 
 class _Parts:
@@ -155,7 +159,8 @@ class _Blocks(_Original):  # type: ignore[misc]  # aiokafka ships no types
 
     def _block(self) -> Iterator[Block]:
         parts = _Parts(self.next_fetch_offset)
-        following: int = self.next_fetch_offset
+        first: int = self.next_fetch_offset
+        following = first
         timestamp = 0
         while self._records.has_next():
             batch, data = self._records.next_with_bytes()
@@ -166,9 +171,9 @@ class _Blocks(_Original):  # type: ignore[misc]  # aiokafka ships no types
                 timestamp = max(timestamp, batch.max_timestamp or 0)
             following = batch.next_offset
         self.next_fetch_offset = following
-        made = parts.close()
-        if made:
-            yield Block(made, following, timestamp)
+        if following > first:
+            # Also without records: what was removed or aborted has been read, too.
+            yield Block(parts.close(), first, following, timestamp)
 
     def _aborted(self, batch: Any) -> bool:
         if self._isolation_level != fetcher.READ_COMMITTED or batch.producer_id is None:

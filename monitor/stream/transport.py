@@ -34,6 +34,8 @@ from mode import Service
 from monitor.stream import takeover
 
 COMMIT_SECONDS = 20.0
+UNPOSITIONED_SECONDS = 0.02
+"""How long what came before the app knew its positions is left to lie before it is fetched again."""
 READ_MARK = "counted"
 """Metadata of our commits to source topics. A committed offset without it was set by an operator."""
 
@@ -92,6 +94,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's classes are un
             last = items[-1]
             following = getattr(last, "following", last.offset + 1)
             current = self.flow_active and self.app.consumer_generation_id == generation
+            if tp.topic in self.block_topics and self.app.generation != generation:
+                # It is fetched as soon as it has a position; the app counts from where it was told that this is.
+                current = False
+                await asyncio.sleep(UNPOSITIONED_SECONDS)
             if not current or not (active is None or tp in active or tp in self._buffered_partitions):
                 undelivered.append((kafka_tp, items[0].offset, following))
                 continue

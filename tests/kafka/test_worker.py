@@ -320,6 +320,29 @@ def test_three_kills_while_two_workers_count_leave_every_count_exact(deployment:
     assert deployment.truth.total() == 20_000
 
 
+def test_requests_of_a_transaction_count_once_it_is_committed_and_never_when_it_is_aborted(
+    deployment: Deployment,
+) -> None:
+    deployment.make_topics()
+    worker = deployment.start()
+    inside = Producer({"bootstrap.servers": deployment.settings.kafka_bootstrap, "transactional.id": deployment.source})
+    inside.init_transactions(20)
+    for kept in (True, False, True, False):
+        inside.begin_transaction()
+        for n in range(40):
+            value = {"tenant": "ant", "portal": "login", "time": iso(), "outcome": "success" if kept else "failure"}
+            inside.produce(deployment.source, json.dumps(value).encode(), partition=n % 2)
+        if kept:
+            inside.commit_transaction(20)
+            deployment.truth["ant", "login", "good"] += 40
+        else:
+            inside.abort_transaction(20)
+    deployment.request("bee", "login", 0, partition=3)
+    deployment.all_produced()
+    deployment.assert_exact()
+    assert worker.process.poll() is None
+
+
 def test_a_worker_that_is_told_to_stop_ends_well_and_leaves_nothing_to_recount(deployment: Deployment) -> None:
     deployment.make_topics()
     first = deployment.start()
@@ -382,7 +405,7 @@ def test_requests_read_again_because_an_operator_set_the_group_back_count_once(d
     deployment.make_topics()
     first = deployment.start()
     for n in range(400):
-        deployment.request("acme", "login", n % len(KINDS))
+        deployment.request("acme", "login", n % len(KINDS), partition=n % 4)
     deployment.all_produced()
     deployment.until("all is counted", lambda: first.series() == deployment.truth)
     deployment.workers.remove(first)
@@ -397,7 +420,7 @@ def test_requests_read_again_because_an_operator_set_the_group_back_count_once(d
     admin.alter_consumer_group_offsets([group])[group.group_id].result(20)
 
     for n in range(100):
-        deployment.request("acme", "login", n % len(KINDS))
+        deployment.request("acme", "login", n % len(KINDS), partition=n % 4)
     deployment.all_produced()
     second = deployment.start()
     deployment.until("all is counted, once", lambda: second.series() == deployment.truth)

@@ -78,11 +78,25 @@ def test_a_block_from_an_offset_on_holds_what_stands_there_and_behind() -> None:
     blocks.install(["t"])
     records: Any = fetcher.PartitionRecords(TopicPartition("t", 0), blocks._Records(data), None, 0, None, None, True, 0)
     (block,) = records
+    assert block.following == 250
     for offset in (0, 100, 101, 104, 150, block.offsets[-1]):
         later = block.since(offset)
         kept = [(o, v) for o, v in expected(data) if o >= offset]
         assert list(zip(later.offsets, later.values, strict=True)) == kept
-    assert block.since(block.offsets[-1] + 1) is None
+    assert block.since(block.following) is None
+    with pytest.raises(AssertionError, match="offsets 7 to 99 were passed over"):
+        blocks.Block(block.parts, 100, block.following, 0).since(7)
+
+
+def test_a_block_begins_where_the_fetch_did_and_there_is_none_where_nothing_is_new() -> None:
+    data = batch(100, [(None, b"{}", []), (None, b"[]", [])], [0, 0])
+    blocks.install(["t"])
+    for since, values in ((90, [b"{}", b"[]"]), (101, [b"[]"]), (102, None)):
+        records: Any = fetcher.PartitionRecords(
+            TopicPartition("t", 0), blocks._Records(data), None, since, None, None, True, 0
+        )
+        said = [(block.offset, block.values, block.following) for block in records]
+        assert said == ([] if values is None else [(since, values, 102)])
 
 
 @pytest.mark.parametrize(("keep", "more"), [(-1, b""), (None, b"\0"), (1, b""), (0, b"")])
