@@ -73,7 +73,7 @@ OF_EACH = (
     "m_star_within_25_percent",
 )
 """The figures told of each history on its own."""
-REPORT_WIDTH = 120
+REPORT_WIDTH = 132
 """Columns of the tables where no terminal tells."""
 CSV_WORLD = World("csv", retry=0.0, give_up=0.0, recovers=0.0)
 """How requests come where only failures are known: nothing that the file does not say happens in a failure."""

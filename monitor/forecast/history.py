@@ -256,7 +256,7 @@ class History:
         self.rhythm = np.zeros((RHYTHM_DAYS, 24, 2), dtype=np.uint8)
         self._incidents: dict[int, tuple[Incident, ...]] = {}
         self._past: Past | None = None
-        self._settled: _Reading | None = None
+        self._settled: tuple[_Reading, tuple[Ints, Floats, Floats]] | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, History) and (
@@ -340,89 +340,112 @@ class History:
         return self._past
 
     def _read(self) -> Past:
-        numbers = np.arange(self.newest - KEPT + 1, self.newest + 1)
-        rows = self.days[numbers % KEPT]
-        asked = np.flatnonzero(rows["demand"])
-        if asked.size == 0:
-            none = np.zeros(KEPT, dtype=np.int64)
-            return Past(-1, -1, *_columns([]), None, (0, 0), -1, none, none, (0, 0))
         # Only the newest day changes from minute to minute.
         if self._settled is None:
-            self._settled = _Reading.of(rows, asked[asked < KEPT - 1], numbers, self._incidents)
-        reading = self._settled.copy()
-        reading.quiet_demand[-1], reading.quiet_bad[-1] = rows["demand"][-1], rows["bad"][-1]
-        if asked[-1] == KEPT - 1:
-            reading.take(rows, KEPT - 1, self.newest, self._incidents.get(self.newest, ()))
-        first, last = int(asked[0]), int(asked[-1])
-        recent_since = int(numbers[last]) * DAY + max(int(rows["last"][last]) + 1 - RECENT, 0)
-        recent_requests, recent_failures = int(rows["recent_requests"][last]), int(rows["recent_failures"][last])
-        if rows["last"][last] < RECENT and last and rows["demand"][last - 1]:
-            recent_requests += int(rows["recent_requests"][last - 1])
-            recent_failures += int(rows["recent_failures"][last - 1])
-            recent_since = min(recent_since, int(numbers[last - 1]) * DAY + int(rows["last"][last - 1]) + 1 - RECENT)
+            self._settled = self._settle()
+        reading, columns = self._settled
+        reading = reading.copy()
+        row = self.days[self.newest % KEPT]
+        reading.take(row, KEPT - 1, self.newest, self._incidents.get(self.newest, ()))
+        if reading.ended:
+            starts, durations, severities = _columns(reading.ended)
+            columns = (
+                np.concatenate((columns[0], starts)),
+                np.concatenate((columns[1], durations)),
+                np.concatenate((columns[2], severities)),
+            )
+        quiet = int(reading.quiet_demand[-QUIET_DAYS:].sum()), int(reading.quiet_bad[-QUIET_DAYS:].sum())
+        known = *columns, reading.present
+        if reading.first < 0:
+            return Past(-1, -1, *known, (0, 0), -1, reading.quiet_demand, reading.quiet_bad, quiet)
+        last, row = reading.last, self.days[reading.last % KEPT]
+        requests, failures = int(row["recent_requests"]), int(row["recent_failures"])
+        since = last * DAY + max(int(row["last"]) + 1 - RECENT, 0)
+        before = self.days[(last - 1) % KEPT]
+        if row["last"] < RECENT and last - 1 > self.newest - KEPT and before["demand"]:
+            requests += int(before["recent_requests"])
+            failures += int(before["recent_failures"])
+            since = min(since, (last - 1) * DAY + int(before["last"]) + 1 - RECENT)
         return Past(
-            int(numbers[first]) * DAY + int(rows["first"][first]),
-            int(numbers[last]) * DAY + int(rows["last"][last]),
-            *_columns(reading.ended),
-            reading.present,
-            (recent_requests, recent_failures),
-            recent_since,
+            reading.first,
+            last * DAY + int(row["last"]),
+            *known,
+            (requests, failures),
+            since,
             reading.quiet_demand,
             reading.quiet_bad,
-            (int(reading.quiet_demand[-QUIET_DAYS:].sum()), int(reading.quiet_bad[-QUIET_DAYS:].sum())),
+            quiet,
         )
+
+    def _settle(self) -> tuple[_Reading, tuple[Ints, Floats, Floats]]:
+        """The days before the newest as they were read, and their ended incidents as columns."""
+        numbers = np.arange(self.newest - KEPT + 1, self.newest)
+        rows = self.days[numbers % KEPT]
+        quiet_demand, quiet_bad = np.zeros((2, KEPT), dtype=np.int64)
+        quiet_demand[:-1], quiet_bad[:-1] = rows["demand"], rows["bad"]
+        reading = _Reading([], None, -1, -1, quiet_demand, quiet_bad)
+        asked = np.flatnonzero(rows["demand"])
+        if asked.size:
+            reading.first = int(numbers[asked[0]]) * DAY + int(rows["first"][asked[0]])
+        for place in asked.tolist():
+            number = int(numbers[place])
+            mine = self._incidents.get(number, ())
+            if mine or reading.present is not None:
+                reading.take(rows[place], place, number, mine)
+            reading.last = number
+        columns = _columns(reading.ended)
+        reading.ended.clear()
+        return reading, columns
 
 
 @dataclass(slots=True)
 class _Reading:
-    """The days read so far: the incidents that have ended, the one that goes on, the last day with requests."""
+    """Days read one after the other, oldest first.
+
+    `ended`: the incidents that have ended. `present`: the one that goes on. `first`: the first minute with a request,
+    `last`: the number of the last day with one; -1 without. `quiet_demand`, `quiet_bad`: as in `Past`.
+    """
 
     ended: list[Incident]
     present: Incident | None
-    before: int
+    first: int
+    last: int
     quiet_demand: Ints
     quiet_bad: Ints
 
-    @classmethod
-    def of(
-        cls, rows: NDArray[np.void], asked: Ints, numbers: Ints, incidents: dict[int, tuple[Incident, ...]]
-    ) -> _Reading:
-        """Read the days at the places `asked`, oldest first."""
-        reading = cls([], None, 0, rows["demand"].copy(), rows["bad"].copy())
-        for place in asked.tolist():
-            number = int(numbers[place])
-            mine = incidents.get(number, ())
-            if mine or reading.present is not None:
-                reading.take(rows, place, number, mine)
-        return reading
-
     def copy(self) -> _Reading:
-        return _Reading([*self.ended], self.present, self.before, self.quiet_demand.copy(), self.quiet_bad.copy())
+        return _Reading(
+            [*self.ended], self.present, self.first, self.last, self.quiet_demand.copy(), self.quiet_bad.copy()
+        )
 
-    def take(self, rows: NDArray[np.void], place: int, number: int, mine: tuple[Incident, ...]) -> None:
-        """Read the day `number`, whose row is at `place` and whose own incidents are `mine`."""
+    def take(self, row: np.void, place: int, number: int, mine: tuple[Incident, ...]) -> None:
+        """Read the day `number`, whose row and own incidents are given and whose place is that of the quiet counts."""
+        demand, bad = int(row["demand"]), int(row["bad"])
+        if not demand:
+            return
         base = number * DAY
         if self.present is not None:
-            if number > self.before + 1:
+            if number > self.last + 1:
                 # A whole day without requests between them: nobody knows that it went on.
                 self.ended.append(_ended(self.present))
                 self.present = None
             else:
-                self.present, mine, requests, failures = _carry(self.present, base, rows[place], mine)
-                self.quiet_demand[place] -= requests
-                self.quiet_bad[place] -= failures
+                self.present, mine, requests, failures = _carry(self.present, base, row, mine)
+                demand, bad = demand - requests, bad - failures
                 if not self.present.open:
                     self.ended.append(self.present)
                     self.present = None
         for one in mine:
-            self.quiet_demand[place] -= one.requests
-            self.quiet_bad[place] -= one.failures
+            demand, bad = demand - one.requests, bad - one.failures
             moved = Incident(base + one.start, base + one.end, one.requests, one.failures, one.open)
             if one.open:
                 self.present = moved
             else:
                 self.ended.append(moved)
-        self.before = number
+        self.quiet_demand[place], self.quiet_bad[place] = demand, bad
+        if self.first < 0:
+            self.first = base + int(row["first"])
+        self.last = number
 
 
 def _ended(one: Incident) -> Incident:
