@@ -75,6 +75,8 @@ OF_EACH = (
 """The figures told of each history on its own."""
 REPORT_WIDTH = 132
 """Columns of the tables where no terminal tells."""
+FAR_LEAD_HOURS = 12.0
+"""In the plot of pages, names stand to the left of points beyond this."""
 CSV_WORLD = World("csv", retry=0.0, give_up=0.0, recovers=0.0)
 """How requests come where only failures are known: nothing that the file does not say happens in a failure."""
 
@@ -324,11 +326,14 @@ def draw(result: Mapping[str, Any], directory: Path) -> None:
     figure.savefig(directory / "reliability.png", dpi=120, bbox_inches="tight")
     figure, axes = plt.subplots(figsize=(6, 5))
     for name, policy in result["policies"].items():
-        if policy["precision"] is not None and policy["median_lead_hours"] is not None:
-            axes.scatter(policy["median_lead_hours"], policy["precision"])
-            axes.annotate(name, (policy["median_lead_hours"], policy["precision"]))
-    axes.set(xlabel="median lead, hours", ylabel="precision", title="First page of a month", ylim=(0, 1))
+        precision, lead = policy["precision"], policy["median_lead_hours"]
+        if precision is not None and lead is not None:
+            axes.scatter(lead, precision)
+            far = lead > FAR_LEAD_HOURS
+            axes.annotate(f" {name} ", (lead, precision), ha="right" if far else "left", va="center")
+    axes.set(xlabel="median lead, hours", ylabel="precision", title="First page of a month", ylim=(0, 1.02))
     axes.set_xscale("symlog")
+    axes.set_xlim(left=min(0.0, axes.dataLim.x0))
     figure.savefig(directory / "paging.png", dpi=120, bbox_inches="tight")
     figure, axes = plt.subplots(figsize=(5, 4))
     axes.bar(range(1, 5), [score or 0.0 for score in result["brier_by_quarter"]])
