@@ -584,6 +584,9 @@ class Engine:
         tenant.period = month.covered if month.covered.start < month.covered.end else month.period
         tenant.month = MonthSums(tenant.period, tenant.left_out)
         tenant.month.fill(lambda number: tenant.day(number, self.table))
+        tenant.forecast_at_minute = -FORECAST_EVERY  # what stands is of the period before: a new one at the next look
+        if tenant.forecast and not tenant.forecast.probability.keys() >= set(month.agreement.terms.thresholds):
+            tenant.forecast = None
         tenant.held, _ = rulings([*self.shared_rulings, *tenant.rulings], tenant.name, self.clock_ms)
         self._recount(tenant)
 

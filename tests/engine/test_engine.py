@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from monitor.counting import frame as frames
-from monitor.counting.frame import Frame, Tally
+from monitor.counting.frame import Decision, Frame, Tally
 from monitor.engine.engine import Checkpoint, Engine
 from monitor.engine.state import Announcement
 
@@ -43,11 +43,18 @@ class Journal:
         self.upto = start + sum(sum(row) for rows in counts.values() for row in rows.values())
         self._frame(start, self.upto, ends_ms, lag_seconds, counts)
 
-    def _frame(self, start: int, upto: int, at_ms: int, lag_seconds: int, counts: Counts) -> None:
+    def decide(self, at: int, contract: dict[str, Any]) -> None:
+        """A contract, at a UTC epoch minute."""
+        made = Decision("contracts", self.upto, contract["tenant"], json.dumps(contract).encode())
+        self.upto += 1
+        self._frame(self.upto - 1, self.upto, at * 60_000, 0, {}, made)
+
+    def _frame(self, start: int, upto: int, at_ms: int, lag_seconds: int, counts: Counts, *decisions: Decision) -> None:
         made = Frame(
             topic="auth-requests", partition=0, partitions=1, start=start, upto=upto, at_ms=at_ms,
             complete_ms=at_ms - lag_seconds * 1000,
             packed=frames.pack({tenant: {"login": Tally(dict(rows))} for tenant, rows in counts.items()}),
+            decisions=list(decisions),
         )  # fmt: skip
         self.records.append(frames.encode(made))
 
@@ -217,3 +224,17 @@ def test_a_tenant_is_evaluated_though_the_clock_jumps_over_its_tick() -> None:
         journal.upto = upto
     found = status(journal.feed(Engine({})))
     assert found["expected_requests"] >= found["good"] + found["bad"]
+
+
+def test_a_tenant_whose_terms_change_with_the_month_has_a_status_while_its_forecast_is_of_the_old_ones() -> None:
+    turn = minute("2026-12-01T00:00")
+    strict = {"version": "strict-1", "tiers": [{"below": 99.5, "days": 2}]}
+    journal = Journal()
+    journal.decide(turn - 30, {"tenant": "ant", "terms": strict, "effective_from": "2026-12-01"})
+    journal.minutes(range(turn - 20, turn - 1), GOOD)
+    engine = journal.feed(Engine({}))
+    assert list(status(engine)["breach_probability"]) == ["99", "95", "90"]
+    journal.chunk(turn, {"ant": {turn: GOOD}}, lag_seconds=60)  # too far behind for a new one
+    assert (status(journal.feed(engine))["period"], status(engine)["breach_probability"]) == ("2026-12", None)
+    journal.minutes(range(turn + 1, turn + 3), GOOD)
+    assert list(status(journal.feed(engine))["breach_probability"]) == ["99.5"]
