@@ -65,9 +65,9 @@ class Settings:
     hq_zone: str = "Europe/London"
     """The headquarters' IANA zone: the support desk's opening hours are read off its clocks."""
     hq_public_holidays: str = "GB-ENG"
-    """Whose public holidays close the desk, such as GB-ENG or US-NY. Empty: nobody's."""
+    """Whose public holidays close the desk and are no business days, such as GB-ENG or US-NY. Empty: nobody's."""
     company_holidays: tuple[date, ...] = ()
-    """Further days on which it is closed; in the environment with commas between them."""
+    """Further days of that kind; in the environment with commas between them."""
     session_seconds: float = 6.0
     """After this long without a heartbeat a worker's partitions go to others."""
     prometheus_url: str = "http://127.0.0.1:9090"

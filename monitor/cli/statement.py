@@ -13,6 +13,7 @@ from monitor.cli.running import run
 from monitor.contract.instant import instant, rfc3339
 from monitor.contract.period import MINUTE_MS, month_named
 from monitor.contract.statement import Facts, Statement, as_of, interim
+from monitor.contract.support import headquarters
 from monitor.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def facts(settings: Settings, tenant: str, month: str) -> tuple[Engine, Facts]:
     from monitor.stream.reading import table
 
     records, stamp, partition = run(table(settings, tenant))
-    engine = Engine(records, offset=stamp + 1, horizon=stamp, place=(settings.topic("journal"), partition))
+    place = (settings.topic("journal"), partition)
+    engine = Engine(records, offset=stamp + 1, horizon=stamp, place=place, support=headquarters(settings))
     found = engine.tenants.get(tenant)
     if found is None:
         raise finding(

@@ -5,7 +5,8 @@ statement is canonical JSON: keys sorted, no spaces, UTF-8, no floats but promis
 bytes, and the next statement of the tenant carries it. Rules:
 
 - *provisional* at the end of the period; *final* when `Terms.final_business_days` full business days have passed after it in the tenant's
-  zone (Monday to Friday, less the holidays that are given); after that an *amendment*, numbered from 1, whenever the content differs.
+  zone (Monday to Friday, less the headquarters' holidays); after that an *amendment*, numbered from 1, whenever the content differs. It
+  names the weekdays that were holidays, and later versions of the month hold on to them: another calendar moves no date that was stated.
 - A month under the coverage that the terms ask for stays provisional until a person accepts it.
 - What a statement says depends on what the log had by `as_of`, on nothing else: made again, it is the same bytes.
 - Requests outside the term are counted on it and promised nothing. A month without a request that counts keeps every promise and is said to
@@ -15,8 +16,8 @@ bytes, and the next statement of the tenant carries it. Rules:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, Literal
 
@@ -45,7 +46,7 @@ FORMAT = 1
 """Of the document. A change that a reader must know of counts it up."""
 Kind = Literal["interim", "provisional", "final", "amendment"]
 _OF_THE_ISSUE = frozenset(
-    {"kind", "number", "sequence", "previous", "supersedes", "changed", "as_of", "evidence", "final_from"}
+    {"kind", "number", "sequence", "previous", "supersedes", "changed", "as_of", "evidence", "final_from", "holidays"}
 )
 _DECIDES_NOTHING = frozenset({"outside_term", "silence"})
 """Requests outside the term go on after the final statement of a short month, and history learns what should have come; until somebody
@@ -72,7 +73,7 @@ class Facts:
     """All that a statement is made from, as the log had it. Decisions may be given that were recorded later: they are left out.
 
     `as_of`: epoch milliseconds, inside. `gaps`: UTC epoch minutes [from, to) that were not measured. `extension`: days of credit already
-    applied to the term. `holidays`: local dates that are no business days.
+    applied to the term. `holidays`: dates that are no business days, whatever weekday they are.
     """
 
     agreements: Agreements
@@ -87,16 +88,24 @@ class Facts:
     sources: Sequence[Stretch] = ()
     journal: Sequence[Stretch] = ()
     extension: int = 0
-    holidays: Collection[date] = frozenset()
+    holidays: Container[date] = frozenset()
 
 
-def final_at(period: Period, zone: str, business_days: int, holidays: Collection[date]) -> int:
+def final_at(period: Period, zone: str, business_days: int, holidays: Container[date]) -> int:
     """The UTC epoch minute from which the statement of a period that ends at `period.end` may be final."""
-    day, left = local_date(period.end - 1, zone), business_days
+    return _final(period, zone, business_days, holidays)[0]
+
+
+def _final(period: Period, zone: str, business_days: int, holidays: Container[date]) -> tuple[int, list[date]]:
+    """See `final_at`; and the weekdays that were left out on the way there."""
+    day, left, closed = local_date(period.end - 1, zone), business_days, []
     while left:
         day += timedelta(days=1)
-        left -= day.weekday() < 5 and day not in holidays
-    return day_start(day + timedelta(days=1), zone)
+        if day in holidays and day.weekday() < 5:
+            closed.append(day)
+        else:
+            left -= day.weekday() < 5
+    return day_start(day + timedelta(days=1), zone), closed
 
 
 def content(facts: Facts) -> dict[str, Any]:
@@ -112,6 +121,7 @@ def content(facts: Facts) -> dict[str, Any]:
     measured = coverage(period, facts.gaps)
     accepted = known_rulings.accepted(facts.month)
     promised = month.standing in {"in_term", "unknown"}
+    final, closed = _final(period, agreement.zone, terms.final_business_days, facts.holidays)
     return {
         "format": FORMAT,
         "tenant": tenant,
@@ -120,7 +130,8 @@ def content(facts: Facts) -> dict[str, Any]:
         "start": _time(period.start),
         "end": _time(period.end),
         "short": period != month.period,
-        "final_from": _time(final_at(period, agreement.zone, terms.final_business_days, facts.holidays)),
+        "final_from": _time(final),
+        "holidays": [day.isoformat() for day in closed],
         "standing": month.standing,
         "partner": agreement.partner,
         "tier": agreement.tier,
@@ -295,6 +306,20 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
+class Stated:
+    """Holidays as a statement named them on the dates before its `final_from`; on later ones those of `others`."""
+
+    statement: Statement
+    others: Container[date]
+
+    def __contains__(self, day: object) -> bool:
+        said = self.statement.document
+        until = local_date(instant(said["final_from"]) // MINUTE_MS, said["zone"])
+        named = said.get("holidays", ())
+        return isinstance(day, date) and (day.isoformat() in named if day < until else day in self.others)
+
+
+@dataclass(frozen=True, slots=True)
 class Tail:
     """The end of a tenant's chain: how many statements there are, and the hash of the newest (None: there is none)."""
 
@@ -316,7 +341,7 @@ def issue(facts: Facts, tail: Tail, earlier: Statement | None) -> Statement | No
         return None
     if earlier is None and month.standing in {"ended", "not_started"}:
         return None
-    said = content(facts)
+    said = content(replace(facts, holidays=Stated(earlier, facts.holidays)) if earlier else facts)
     kind: Kind = "provisional"
     if earlier is not None and earlier.settled:
         if _says(earlier.document) == _says(said):

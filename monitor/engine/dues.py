@@ -13,7 +13,7 @@ so that looking again says nothing twice. Rules beside the contract's own:
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -27,7 +27,7 @@ from monitor.contract.exclusions import exclusions, in_scope
 from monitor.contract.period import DAY, MINUTE_MS, Period, day_start, local_date
 from monitor.contract.readings import Affected, Sheet, Tally
 from monitor.contract.rulings import rulings
-from monitor.contract.statement import Facts, Statement, Tail, final_at, issue
+from monitor.contract.statement import Facts, Stated, Statement, Tail, final_at, issue
 from monitor.engine import decided, state
 from monitor.engine.state import NEVER, Announcement, Issued, Tenant
 from monitor.engine.verdict import NONE
@@ -96,6 +96,7 @@ class Look:
         facts: FactsOf,
         listened: Callable[[Facts], Facts],
         table: MutableMapping[bytes, bytes],
+        holidays: Container[date],
     ) -> None:
         self.tenant = tenant
         self.now_ms = now_ms
@@ -109,6 +110,7 @@ class Look:
         self._facts = facts
         self._listened = listened
         self._table = table
+        self._holidays = holidays
         self._last: dict[str, Issued] = {}
         for item in tenant.account.issued:
             self._last[item.month] = item
@@ -258,8 +260,9 @@ class Look:
     def _final_ms(self, known: Agreements, name: str) -> int:
         month = self._month(known, name)
         agreement = month.agreement
-        at = final_at(month.covered, agreement.zone, agreement.terms.final_business_days, frozenset())
-        return at * MINUTE_MS
+        before = newest(self.tenant, name, self._table)
+        holidays = Stated(before[1], self._holidays) if before else self._holidays
+        return final_at(month.covered, agreement.zone, agreement.terms.final_business_days, holidays) * MINUTE_MS
 
     # -- notices
 

@@ -126,6 +126,8 @@ class Engine:
         self.resolver = Resolver()
         self.tenants: dict[str, Tenant] = {}
         self.desk = Desk(table, self._tenant, support)
+        self.holidays = support.hours.holidays
+        """Of the headquarters: what a business day is for statements too."""
         self.partition = PartitionRecord()
         self.shared = Shared()
         self.platform = quiet.Platform()
@@ -492,8 +494,9 @@ class Engine:
             # Of a month looked at again the weeks before it must be kept too: they tell its silences.
             oldest = self.clock_ms // MINUTE_MS // DAY - KEPT_DAYS + LOOKBACK
             look = Look(
-                tenant, self.clock_ms, self.complete_ms, self.stamp, oldest, self.facts, self.listened, self.table
-            )
+                tenant, self.clock_ms, self.complete_ms, self.stamp, oldest, self.facts, self.listened, self.table,
+                self.holidays,
+            )  # fmt: skip
             tenant.due_ms = look.take()
             self._records |= look.records
             self._removed += look.removed
@@ -542,6 +545,7 @@ class Engine:
             sources=[Stretch(topic, partition, *offsets) for (topic, partition), offsets in topics.items()],
             journal=[Stretch(*self.place, begin, self.following)] if topics else [],
             extension=extension,
+            holidays=self.holidays,
         )
 
     def listened(self, facts: Facts) -> Facts:

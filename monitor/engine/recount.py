@@ -8,6 +8,7 @@ them; the term's extension from the statements before. Rules:
 - Frames before the evidence's `from` are needed too: enough of them that every source has spoken once (`ready`), so that gaps show.
 - A statement's evidence stretches over all that was counted for the partition in its days. It is taken as it is stated, if what was counted for
   the tenant lies within it.
+- Which weekdays were holidays is taken as it is stated: it was the headquarters' calendar of that day.
 - The tenant's silences are found again when the weeks before the month have been read too (`reach`); those of the platform, which are all
   tenants', are taken as they are stated.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from monitor.contract.credits import fold
@@ -98,7 +100,8 @@ class Recount:
         within = _within(facts.sources, sources) and _within(facts.journal, journal)
         if within and all(stretch.upto == self.following for stretch in journal):
             facts = replace(facts, sources=sources, journal=journal)
-        return replace(facts, silences=stated)
+        holidays = frozenset(map(date.fromisoformat, statement.document.get("holidays", ())))
+        return replace(facts, silences=stated, holidays=holidays)
 
 
 def _stretches(stated: Sequence[Mapping[str, Any]]) -> list[Stretch]:

@@ -305,12 +305,18 @@ def _ruled(item: Document, document: Document) -> str:
 
 def _terms(document: Document) -> list[Markup]:
     terms = document["terms"]
+    holidays = document["holidays"]
     rows = [[f"under {tier['below']} %", _plural(tier["days"], "day")] for tier in terms["tiers"]]
     said = [
         f"Version {terms['version']}.",
         f"At most {_plural(terms['cap_days'], 'day')} are credited for a calendar month, as extra licence term.",
         f"A claim is made within {_plural(terms['claim_days'], 'day')} of an affected date.",
-        f"A month is final {_plural(terms['final_business_days'], 'business day')} after its end.",
+        f"A month is final {_plural(terms['final_business_days'], 'business day')} after its end"
+        + (
+            f"; {' and '.join(holidays)} {'is a holiday' if len(holidays) == 1 else 'are holidays'} and not one."
+            if holidays
+            else "."
+        ),
     ]
     if document["term_end"]:
         said.append(f"The term ends on {document['term_end']} as agreed on, credits not counted.")

@@ -122,6 +122,23 @@ def test_three_business_days_are_counted_in_the_tenants_zone(
     assert found == minute_of(datetime.fromisoformat(expected).replace(tzinfo=UTC))
 
 
+def test_a_statement_names_the_holidays_before_its_final_and_another_calendar_moves_no_date_it_stated() -> None:
+    tuesday, thursday, friday = date(2026, 12, 1), date(2026, 12, 3), date(2026, 12, 4)
+    facts = month_of(9_800, 200, holidays={tuesday, date(2026, 11, 30), date(2026, 12, 5)})
+    [provisional] = chain_of(facts, [END_MS])
+    # Wednesday, Thursday and Friday pass.
+    assert provisional.document["holidays"] == ["2026-12-01"]
+    assert provisional.document["final_from"] == "2026-12-05T00:00:00Z"
+    moved = replace(facts, holidays={thursday, friday})
+    tail = Tail().after(provisional)
+    assert issue(replace(moved, as_of=FINAL_MS + DAY_MS - 1), tail, provisional) is None
+    final = issue(replace(moved, as_of=FINAL_MS + DAY_MS), tail, provisional)
+    assert final is not None
+    assert [final.document[name] for name in ("kind", "holidays", "final_from")] == [
+        "final", ["2026-12-01"], "2026-12-05T00:00:00Z",
+    ]  # fmt: skip
+
+
 def test_a_statement_says_what_a_dispute_will_ask() -> None:
     facts = month_of(
         9_800,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
 from monitor.contract.statement import Statement, canonical, recounted
+from monitor.contract.support import headquarters
 from monitor.counting import frame as frames
 from monitor.counting.frame import Decision, Frame, Tally
 from monitor.engine import state
 from monitor.engine.engine import Engine
 from monitor.engine.recount import Recount, reach
 from monitor.engine.state import Evidence, Shared
+from monitor.settings import Settings
 
 PLACE = ("journal", 0)
 MINUTE_MS = 60_000
@@ -108,6 +110,25 @@ def test_every_statement_recounts_to_the_same_with_its_gap_and_its_silence(
     assert february["coverage"]["gaps"]
     assert [item["basis"] for item in february["silence"]] == ["tenant"]
     assert recount(log, engine, statements, 0) == [None] * len(statements)
+
+
+def test_a_month_is_final_after_three_of_the_headquarters_business_days_and_recounts_so_whatever_the_calendar_is_now(
+    log: Log,
+) -> None:
+    # January ends on a Saturday in Auckland. There Monday to Wednesday pass; with a Monday closed, Tuesday to Thursday.
+    for closed, named, final in (
+        ((), [], "2026-02-04T11:00:00Z"),
+        ((date(2026, 2, 2),), ["2026-02-02"], "2026-02-05T11:00:00Z"),
+    ):
+        company = headquarters(Settings(company_holidays=closed))
+        engine = Engine({}, place=PLACE, support=company)
+        for offset, data in enumerate(log.records):
+            engine.take(offset, data)
+        made = [Statement.of(one.data) for one in engine.checkpoint().announcements if one.kind == "statement"]
+        mine = [one for one in made if one.document["tenant"] == "acme"]
+        january = next(one for one in mine if one.id == "acme/2026-01/final")
+        assert (january.document["holidays"], january.document["as_of"]) == (named, final)
+        assert recount(log, engine, mine, 0) == [None] * len(mine)
 
 
 def test_a_recount_may_start_shortly_before_the_month(log: Log, said: tuple[Engine, list[Statement]]) -> None:

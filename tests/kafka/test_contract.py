@@ -111,7 +111,8 @@ def test_a_month_goes_from_an_excluded_outage_to_an_extended_term_by_command(mar
 
     final = march.run(*words("statement acme 2026-03"))
     said = json.loads(march.run(*words("statement acme 2026-03 --json")).out)
-    assert said["final_from"] == "2026-04-03T23:00:00Z"
+    # Wednesday, Thursday and Tuesday: between them lies Easter, from Good Friday to Easter Monday.
+    assert (said["final_from"], said["holidays"]) == ("2026-04-07T23:00:00Z", ["2026-04-03", "2026-04-06"])
     assert final.out.rpartition("sha256 ")[0] == FINAL.format(as_of=said["as_of"])
     earlier = march.run(*words("statement acme 2026-03 --as-of 2026-04-02T00:00:00Z --json"))
     assert json.loads(earlier.out)["kind"] == "provisional"

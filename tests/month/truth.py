@@ -2,7 +2,8 @@
 
 Times are UTC unless a comment says otherwise. Where nothing else is said a tenant makes one request an hour, at 17 minutes past, in November
 2026: 720 of them. The calendar: 1 November 2026 is a Sunday, 1 December a Tuesday, 1 January 2027 a Friday. November is final after three
-business days, 1, 2 and 3 December, so on the 4th; December after 1, 4 and 5 January, so on the 6th.
+business days, 1, 2 and 3 December, so on the 4th; December after 4, 5 and 6 January, for New Year's Day is a holiday of the headquarters, so
+on the 7th.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class Tenant:
     contract: Mapping[str, Any] | None = field(default_factory=dict)
     contract_at: str = "2026-10-30T10:30"
     others: Mapping[str, tuple[str, str]] = field(
-        default_factory=lambda: {"2026-12": ("2027-01-01T00:00", "2027-01-06T00:00")}
+        default_factory=lambda: {"2026-12": ("2027-01-01T00:00", "2027-01-07T00:00")}
     )
     busy: Mapping[str, int] = field(default_factory=dict)
 
@@ -234,7 +235,7 @@ TENANTS = [
             ("2026-12-07T10:30", CLAIMS, decided("k3", "apply", days=3)),
         ],
         others={
-            "2026-12": ("2027-01-01T00:00", "2027-01-06T00:00"),
+            "2026-12": ("2027-01-01T00:00", "2027-01-07T00:00"),
             "2027-01": ("2027-01-04T00:00", "2027-01-07T00:00"),
         },
     ),
@@ -341,7 +342,7 @@ TENANTS = [
         contract={"zone": "America/New_York", "start": "2026-10-15"},
         others={
             "2026-10": ("2026-11-01T04:00", "2026-11-05T05:00"),
-            "2026-12": ("2027-01-01T05:00", "2027-01-06T05:00"),
+            "2026-12": ("2027-01-01T05:00", "2027-01-07T05:00"),
         },
         busy={"2026-10": 3, "2026-12": 4},
     ),
@@ -370,7 +371,7 @@ TENANTS = [
         others={
             "2026-10": ("2026-10-31T11:00", "2026-11-04T11:00"),
             "2026-11": ("2026-11-30T11:00", "2026-12-03T11:00"),
-            "2026-12": ("2026-12-31T11:00", "2027-01-05T11:00"),
+            "2026-12": ("2026-12-31T11:00", "2027-01-06T11:00"),
             "2027-01": ("2027-01-03T11:00", "2027-01-06T11:00"),
         },
     ),
@@ -393,7 +394,7 @@ TENANTS = [
              ruled("d2", kind="silence", requests=8, **{"from": "2026-11-18T18:30:00Z", "to": "2026-11-19T04:30:00Z", "as": "bad"})),
         ],
         contract={"zone": "Asia/Kolkata"},
-        others={"2026-12": ("2026-12-31T18:30", "2027-01-05T18:30")},
+        others={"2026-12": ("2026-12-31T18:30", "2027-01-06T18:30")},
     ),
     # Ten hours without a request, four of them before midnight. Ruled bad with 10 missing, one in each hour: 710 of
     # 720 is 98.61 %, 3 days; 4 and 6 on the two dates. The 30th day of the later one is 18 December.
@@ -605,7 +606,7 @@ TENANTS = [
             ("2026-12-13T10:31", CLAIMS, decided("k4", "apply", days=10)),
         ],
         others={
-            "2026-12": ("2027-01-01T00:00", "2027-01-06T00:00"),
+            "2026-12": ("2027-01-01T00:00", "2027-01-07T00:00"),
             "2027-01": ("2027-01-11T00:00", "2027-01-14T00:00"),
         },
     ),
@@ -668,7 +669,7 @@ TENANTS = [
             ("2026-11-12T10:40", EXCLUSIONS, approved("clocks")),
         ],
         contract={"zone": "America/New_York"},
-        others={"2026-12": ("2027-01-01T05:00", "2027-01-06T05:00")},
+        others={"2026-12": ("2027-01-01T05:00", "2027-01-07T05:00")},
     ),
 ]  # fmt: skip
 

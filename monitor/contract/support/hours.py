@@ -66,6 +66,11 @@ class OpeningHours:
         if faults:
             raise ValueError("; ".join(faults))
 
+    @property
+    def holidays(self) -> Holidays:
+        """The local dates on which it is closed whatever weekday they are."""
+        return Holidays(self)
+
     def spans(self, day: date) -> tuple[Span, ...]:
         """The open spans of a local date as instants [start, end), in order; empty when it is no working day."""
         return _spans(self, day)
@@ -161,10 +166,23 @@ class OpeningHours:
         return f"expected an open day within {_SEARCH_DAYS} days of {day}, found none: look at the closed days"
 
 
+@dataclass(frozen=True, slots=True)
+class Holidays:
+    """The public holidays of a desk's place, in any year, and the days on which the company closes."""
+
+    hours: OpeningHours
+
+    def __contains__(self, day: object) -> bool:
+        hours = self.hours
+        return isinstance(day, date) and (
+            day in hours.company_holidays or day in public_holidays(hours.country, hours.subdivision, day.year)
+        )
+
+
 @lru_cache(maxsize=1 << 16)
 def _spans(hours: OpeningHours, day: date) -> tuple[Span, ...]:
     local = hours.week[day.weekday()]
-    if not local or day in hours.company_holidays or day in public_holidays(hours.country, hours.subdivision, day.year):
+    if not local or day in hours.holidays:
         return ()
     midnight = (day - _FIRST_DAY).days * DAY_MS
     # Offsets run from -12 to +14 hours: in UTC the local date lies within these two instants.
