@@ -73,10 +73,10 @@ class Counts:
         self.where[where] = where
         self.minutes.setdefault(minute, Counter())[where] += n
 
-    def seen(self, minute: int, where: Where, user: int) -> None:
-        """Note that a user, by its hash, made a request."""
-        failed = where.class_index in (rq.SERVER, rq.UNCLASSIFIED)
-        self.users.setdefault(where.tenant, {}).setdefault(minute, set()).add(user | failed)
+    def sample(self, minute: int, where: Where) -> tuple[set[int], bool]:
+        """The hashes of a tenant's minute, to be added to; and whether who made such a request has met a failure."""
+        sample = self.users.setdefault(where.tenant, {}).setdefault(minute, set())
+        return sample, where.class_index in (rq.SERVER, rq.UNCLASSIFIED)
 
     def tallies(self) -> Iterator[tuple[str, str, Tally]]:
         """Each tenant's portals and what was counted there, minutes in order."""
@@ -219,10 +219,18 @@ class Reader:
         """Note who made the requests of a minute; those in doubt are noted one by one."""
         if self.hashes is None:
             return
+        known = self.hashes.at(minute)
+        places: dict[Text, tuple[set[int], bool] | None] = {}
         for text, user in set(zip(texts, users, strict=True)):
-            where = counts.where.get(text)
-            if where is not None and user:
-                counts.seen(minute, where, self.hashes.of(user, minute))
+            if not user:
+                continue
+            if text not in places:
+                where = counts.where.get(text)
+                places[text] = None if where is None else counts.sample(minute, where)
+            place = places[text]
+            if place is not None:
+                sample, failed = place
+                sample.add(known[user] | failed)
 
     def _minute(self, label: str | int, now_ms: int) -> int | None:
         """The minute that a label of `times` names; None when it is wrong or not wholly in bounds."""
@@ -284,7 +292,8 @@ class Reader:
                 where = _where(r.tenant, r.portal, r.outcome, r.fault, r.code, self.codes)
                 counts.add(minute, where)
                 if self.hashes is not None and r.user:
-                    counts.seen(minute, where, self.hashes.of(r.user.encode(), minute))
+                    sample, failed = counts.sample(minute, where)
+                    sample.add(self.hashes.at(minute)[r.user.encode()] | failed)
 
 
 def _where(

@@ -1,6 +1,6 @@
 """One worker, then Kafka Streams, drain the same backlog on a broker of this machine: records per CPU second.
 
-    python tests/benchmarks/drain.py [--bootstrap 127.0.0.1:9092] [--records 3000000]
+    python tests/benchmarks/drain.py [--bootstrap 127.0.0.1:9092] [--records 3000000] [--users]
 
 The author's bias: we wrote one side, and the other (`peers/`, Maven and Java 17 needed) as fast as we know how. What
 each does:
@@ -13,6 +13,9 @@ each does:
 The backlog is two minutes of 25,000 requests a second, in the order of time. CPU is that of the whole process, from
 ready (assigned and recovered; for Java: RUNNING) until all is committed, the checkpoint (the changelog) is durable and
 the process is about to end. Time before ready stands apart. The broker's CPU is in neither.
+
+With `--users` the worker drains the same backlog once more with users counted by keyed hashes (`MONITOR_USERS_SECRET`), and the last column
+says what that costs.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import harness
@@ -103,6 +107,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", choices=["processor", "dsl"], default=["processor", "dsl"])
     parser.add_argument("--worker", default=f"{MONITOR} worker", help="the command that starts a worker")
     parser.add_argument("--no-worker", action="store_true", help="only the peers")
+    parser.add_argument("--users", action="store_true", help="a second drain by the worker, with users counted")
     options = parser.parse_args()
 
     if options.peers and not shutil.which("mvn"):
@@ -122,6 +127,12 @@ def main() -> None:
     runs: dict[str, dict[str, float]] = {}
     if not options.no_worker:
         runs["monitor worker"] = drain(at, shlex.split(options.worker), records, options.limit)
+    if options.users:
+        other = harness.place(options.bootstrap)
+        harness.backlog(other, options.records, options.tenants, options.minutes, options.seed)
+        secret = {"MONITOR_USERS_SECRET": "of this benchmark"}
+        other = replace(other, environment=other.environment | secret)
+        runs["the same, users counted"] = drain(other, shlex.split(options.worker), records, options.limit)
     for topology in options.peers:
         runs[f"Kafka Streams, {topology}"] = peer(at, topology, made["good"], options.limit)
 
@@ -129,7 +140,7 @@ def main() -> None:
     rows = [["", "wall s", "CPU s", "before ready", "memory MB", "records/s", "records/CPU s", "monitor is"]]
     for name, run in runs.items():
         speed = run["records"] / run["cpu"]
-        ratio = f"{ours['records'] / ours['cpu'] / speed:.1f} x" if ours and run is not ours else ""
+        ratio = f"{ours['records'] / ours['cpu'] / speed:.2f} x" if ours and run is not ours else ""
         rows.append([name, f"{run['wall']:.1f}", f"{run['cpu']:.1f}", f"{run['before']:.1f}", f"{run['memory']:.0f}",
                      f"{run['records'] / run['wall']:,.0f}", f"{speed:,.0f}", ratio])  # fmt: skip
     table(rows)
