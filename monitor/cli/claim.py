@@ -25,6 +25,7 @@ from monitor.cli.deciding import (
 from monitor.cli.statement import Month, current, issued
 from monitor.contract.agreement import Agreement, Agreements
 from monitor.contract.credits import Account, ClaimDecision, Credit, fold
+from monitor.contract.decisions import Reason
 from monitor.contract.instant import rfc3339
 from monitor.settings import Settings, load
 
@@ -48,14 +49,16 @@ def file(
         bool, typer.Option("--attested", help="The customer attests that it kept its own obligations.")
     ] = False,
     identity: Annotated[str | None, typer.Option("--id", help="The claim's id; by default the month's next.")] = None,
-    anyway: Annotated[
-        bool,
-        typer.Option("--anyway", help="Put it on record although it is refused: an amendment may decide it again."),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would become of it; nothing is sent.")
     ] = False,
     at: Annotated[str | None, typer.Option(help="When the customer gave notice; by default now.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """File a customer's claim for a month. One that comes before the month is final is held until then."""
+    """File a customer's claim for a month. One that comes before the month is final is held until then.
+
+    One that is refused is kept with the reason, for that the customer claimed is a fact, and an amendment may decide it again.
+    """
     settings = load()
     before = _Before(settings, tenant)
     number = 1 + sum(item.action == "file" and item.month == month for item in before.decisions)
@@ -67,12 +70,18 @@ def file(
     }
     new, recorded = before.new("file", month, by, at, more)
     credit, why = before.after(new)
-    if why and not anyway:
+    # Where there is no contract there is nobody to keep it for: the tenant may be mistyped.
+    if why and (dry_run or why.reason is Reason.NO_CONTRACT):
         raise refused(why, as_json)
+    if dry_run:
+        typer.echo(
+            f"claim {new.id} would {'stand' if credit.standing else f'be held until {month} is final'}; nothing was sent"
+        )
+        return
     sent = send(settings, "claims", tenant, new.record(), recorded)
     if why:
-        say(sent, f"claim {new.id} is on record, refused: {why.sentence}", as_json)
-    elif credit.standing:
+        raise refused(why, as_json, sent)
+    if credit.standing:
         say(sent, f"claim {new.id} stands: {credit.days} days, once they are confirmed", as_json)
     else:
         say(sent, f"claim {new.id} is held until {month} is final", as_json)

@@ -42,11 +42,16 @@ def finding(message: str) -> typer.Exit:
     return typer.Exit(1)
 
 
-def refused(refusal: Refused, as_json: bool) -> typer.Exit:
-    """Say why a decision would be refused; nothing was sent."""
+def refused(refusal: Refused, as_json: bool, sent: Mapping[str, Any] | None = None) -> typer.Exit:
+    """Say why a decision is refused, and whether it was `sent` all the same, to be kept."""
     if as_json:
-        typer.echo(json.dumps({"refused": refusal.record()}))
-    return finding(f"refused ({refusal.reason}): {refusal.sentence}; nothing was sent")
+        typer.echo(json.dumps({**(sent or {}), "refused": refusal.record()}))
+    kept = f"it is kept as {refusal.id} ({_where(sent)})" if sent else "nothing was sent"
+    return finding(f"refused ({refusal.reason}): {refusal.sentence}; {kept}")
+
+
+def _where(sent: Mapping[str, Any]) -> str:
+    return f"{sent['topic']}-{sent['partition']}+{sent['offset']}"
 
 
 def epoch_ms(option: str, text: str) -> int:
@@ -123,7 +128,7 @@ def send(settings: Settings, kind: str, key: str, record: Mapping[str, Any], rec
 
 def say(sent: Mapping[str, Any], sentence: str, as_json: bool) -> None:
     """Tell that a decision was sent."""
-    typer.echo(json.dumps(sent) if as_json else f"{sentence} ({sent['topic']}-{sent['partition']}+{sent['offset']})")
+    typer.echo(json.dumps(sent) if as_json else f"{sentence} ({_where(sent)})")
 
 
 def shown_minute(minute: int, zone: str = "UTC") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -206,20 +207,27 @@ def test_a_claim_without_a_contract_or_an_attestation_is_refused_and_one_before_
     assert desk.refuses(f"{file} --attested").startswith("refused (no_contract): there is no contract with acme")
     desk.says("contract add acme --partner north")
     assert desk.refuses(file).startswith("refused (not_attested): ")
-    assert desk.says(f"{file} --attested") == "claim acme/2026-03/claim-1 is held until 2026-03 is final"
-    assert desk.refuses(f"{file} --attested").startswith("refused (second_claim): claim acme/2026-03/claim-1 was")
+    would = "claim acme/2026-03/claim-2 would be held until 2026-03 is final; nothing was sent\n"
+    assert desk.says(f"{file} --attested --dry-run") == would
+    assert desk.says(f"{file} --attested") == "claim acme/2026-03/claim-2 is held until 2026-03 is final"
+    assert desk.refuses(f"{file} --attested").startswith("refused (second_claim): claim acme/2026-03/claim-2 was")
     assert desk.refuses("claim confirm acme 2026-03 --by ada").startswith("refused (not_final): 2026-03 is not final")
     assert desk.refuses("claim confirm acme 2026-04 --by ada").startswith(
         "refused: no claim of acme for 2026-04 stands"
     )
-    # A refused claim may be put on record: the contract keeps it, and an amendment may decide it again.
     late = "claim file acme 2026-02 --date 2026-02-01 --partner north --attested --by grace --at 2026-03-12T00:00:00Z"
     sentence = "notice was given on 2026-03-12; the last day for 2026-02-01 was 2026-03-03"
-    assert desk.refuses(late) == f"refused (late): {sentence}; nothing was sent\n"
-    assert desk.says(f"{late} --anyway") == f"claim acme/2026-02/claim-1 is on record, refused: {sentence}"
-    assert [key for key, _ in desk.sent("claims")] == ["acme", "acme"]
+    assert desk.refuses(f"{late} --dry-run") == f"refused (late): {sentence}; nothing was sent\n"
+    place = r" \(.*claims-\d\+\d\)\n"
+    refused = rf"refused \(late\): {sentence}; it is kept as acme/2026-02/claim-1{place}"
+    assert re.fullmatch(refused, desk.refuses(late))
+    assert [value["id"] for _, value in desk.sent("claims")] == [
+        "acme/2026-03/claim-1", "acme/2026-03/claim-2", "acme/2026-03/claim-3", "acme/2026-02/claim-1",
+    ]  # fmt: skip
     assert desk.says("claim list acme") == (
         "acme 2026-03  claim acme/2026-03/claim-1 was sent, and no worker has taken it up yet\n"
+        "acme 2026-03  claim acme/2026-03/claim-2 was sent, and no worker has taken it up yet\n"
+        "acme 2026-03  claim acme/2026-03/claim-3 was sent, and no worker has taken it up yet\n"
         "acme 2026-02  claim acme/2026-02/claim-1 was sent, and no worker has taken it up yet\n"
     )
 
