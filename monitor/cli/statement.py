@@ -232,6 +232,10 @@ def _decided(said: Mapping[str, Any]) -> Iterator[str]:
                 for item in said["exclusions"]
             ],
         )
+    for part in said["excluded"]:
+        if len(part["exclusions"]) > 1:
+            span = f"{_local(part['from'], 'UTC')} to {_local(part['to'], 'UTC')} UTC"
+            yield f"excluded once {span}: under {' and '.join(part['exclusions'])}"
     for item in said["silence"]:
         span = f"{_local(item['from'], 'UTC')} to {_local(item['to'], 'UTC')} UTC"
         open_ = (

@@ -22,7 +22,7 @@ from monitor.contract.period import month_at
 MOST = 64
 """Users of a minute that are counted exactly."""
 METHOD = (
-    f"distinct users by minute, from the {MOST} smallest keyed hashes of each: exact up to {MOST} users a minute, above with a standard "
+    f"distinct users by minute, from the smallest keyed hashes of each: exact up to {MOST} users a minute, above with a standard "
     "error of about 13 % a minute; requests without a user, and those that were counted over two hours late, are not in it"
 )
 """For people."""

@@ -221,6 +221,10 @@ def _exclusions(document: Document) -> list[Markup]:
             f"{_plural(document['excluded_minutes'], 'minute')} are left out. Only approved exclusions count; each is shown with and without.",
         )
     ]
+    several = [part for part in document["excluded"] if len(part["exclusions"]) > 1]
+    if several:
+        told = (f"{' to '.join(_span(part, document))}: {' and '.join(part['exclusions'])}" for part in several)
+        parts.append(_tag("p", f"Minutes under several exclusions are left out once. {'; '.join(told)}."))
     for item in document["exclusions"]:
         sides = [
             [name, item[side]["availability"], _band(item[side]["band"]), str(item[side]["days"]), f"{item[side]['bad']:,}",
@@ -241,7 +245,8 @@ def _exclusions(document: Document) -> list[Markup]:
 
 def _told(item: Document, document: Document) -> list[str]:
     """An exclusion's story."""
-    portals = "all portals" if item["portals"] == ALL else f"portals {', '.join(item['portals'])}"
+    named = ", ".join(item["portals"])
+    portals = "all portals" if item["portals"] == ALL else f"portal{'s' * (len(item['portals']) > 1)} {named}"
     tenants = "all tenants" if item["tenants"] == ALL else "this contract"
     told = [f"{_time(item['from'], document)} to {_time(item['to'], document)}, {portals}, {tenants}."]
     told += [f"Reason: {item['reason']}."] if item["reason"] else []
@@ -484,6 +489,7 @@ th, td { padding: .35rem .5rem; border-bottom: 1px solid #e3e8ed; text-align: le
 thead th { color: #55626f; font-weight: 600; vertical-align: bottom; }
 tbody th { font-weight: 500; }
 tbody th, tbody td { overflow-wrap: anywhere; }
+tbody td:not(.n) { min-width: 4em; }
 tbody th { min-width: 9em; }
 .n + :not(.n) { padding-left: 1.6rem; }
 section { overflow-x: auto; }

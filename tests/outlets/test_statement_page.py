@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from monitor.cli.statement import lines
 from monitor.contract.agreement import Agreements, agreement_of
 from monitor.contract.exclusions import ExclusionDecision, Window
 from monitor.contract.period import MINUTE_MS, month_named
@@ -155,6 +157,20 @@ def test_a_page_says_all_that_the_statement_says(html, final):
     assert "standard-1" in text
     assert f"{final.sha256} " in text
     assert f"{document['previous']} " in text
+
+
+def test_minutes_under_two_windows_are_told_with_both_and_holidays_with_the_day_that_is_final(facts):
+    soon, window = at(27) * MINUTE_MS, Window(at(20, 120), at(20, 240), "internet", portals=("vpn",), reason="dns")
+    more = [
+        ExclusionDecision("d4", "dns-20", "declare", soon, "grace", soon, window),
+        ExclusionDecision("d5", "dns-20", "approve", soon, "linus", soon),
+    ]
+    made = interim(replace(facts, exclusions=[*facts.exclusions, *more], holidays={date(2026, 11, 2)}))
+    text = Parsed(page(made, facts.minutes)).text
+    assert "left out once. 2026-10-20 02:00 +02:00 to 2026-10-20 03:00 +02:00: dns-20 and upgrade-20." in text
+    assert "excluded once 2026-10-20 00:00 to 2026-10-20 01:00 UTC: under dns-20 and upgrade-20" in lines(made)
+    assert "portal vpn, this contract" in text.replace("all tenants", "this contract")
+    assert "final 3 business days after its end; 2026-11-02 is a holiday and not one." in text
 
 
 def test_the_readings_disagree_in_words(html, final):
