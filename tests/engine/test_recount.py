@@ -131,6 +131,33 @@ def test_a_month_is_final_after_three_of_the_headquarters_business_days_and_reco
         assert recount(log, engine, mine, 0) == [None] * len(mine)
 
 
+def test_a_month_is_final_when_its_provisional_statement_said_though_the_calendar_was_changed_in_between(
+    log: Log,
+) -> None:
+    ends, final = minute("2026-01-31T11:00"), "2026-02-04T11:00:00Z"
+    changed = next(n for n, data in enumerate(log.records) if frames.decode(data).at_ms > (ends + 60) * MINUTE_MS)
+    engine = Engine({}, place=PLACE)
+    said = []
+    for offset, data in enumerate(log.records):
+        if offset == changed:
+            made = engine.checkpoint()
+            said += made.announcements
+            days = tuple(date(2026, 2, day) for day in range(2, 6))
+            engine = Engine(
+                engine.table, offset=made.offset, horizon=made.horizon, place=PLACE,
+                support=headquarters(Settings(company_holidays=days)),
+            )  # fmt: skip
+            for again in range(made.offset, offset):
+                engine.take(again, log.records[again])
+        engine.take(offset, data)
+    said += engine.checkpoint().announcements
+    january = [json.loads(one.data) for one in said if one.id.startswith("acme/2026-01/") and one.kind == "statement"]
+    assert [(one["kind"], one["final_from"], one["holidays"]) for one in january] == [
+        ("provisional", final, []), ("final", final, []),
+    ]  # fmt: skip
+    assert january[1]["as_of"] == final
+
+
 def test_a_recount_may_start_shortly_before_the_month(log: Log, said: tuple[Engine, list[Statement]]) -> None:
     engine, statements = said
     begin = statements[-1].document["evidence"]["journal"][0]["from"]
