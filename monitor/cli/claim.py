@@ -74,9 +74,9 @@ def file(
     if why and (dry_run or why.reason is Reason.NO_CONTRACT):
         raise refused(why, as_json)
     if dry_run:
-        typer.echo(
-            f"claim {new.id} would {'stand' if credit.standing else f'be held until {month} is final'}; nothing was sent"
-        )
+        would = "stand" if credit.standing else f"be held until {month} is final"
+        told = json.dumps({"would": would, "record": new.record()})
+        typer.echo(told if as_json else f"claim {new.id} would {would}; nothing was sent")
         return
     sent = send(settings, "claims", tenant, new.record(), recorded)
     if why:
