@@ -39,7 +39,7 @@ class Played:
         for start, content, told in ((self.upto, tallies, decisions), (upto, {}, ())):
             sent = Frame(
                 topic="auth-requests", partition=0, partitions=1, start=start, upto=upto, at_ms=at_ms,
-                complete_ms=at_ms if caught_up else 0, tallies=content, decisions=list(told),
+                complete_ms=at_ms if caught_up else 0, packed=frames.pack(content), decisions=list(told),
             )  # fmt: skip
             self.engine.take(self.engine.following, frames.encode(sent))
         self.upto = upto
