@@ -205,10 +205,9 @@ def test_a_template_takes_what_is_of_its_form_and_nothing_else() -> None:
     records = Records.of(
         [good % b"1", good % b"0.25", good % b"-1", good % b"01", good.replace(b'"u"', b'"\\u0041"') % b"1"]
     )
-    _, unfit = records.as_lines(rq.MAX_BYTES)
-    matched, left = Templates().match(records, unfit)
-    assert [(each.places.tolist(), each.labels.tolist()) for each in matched] == [([0, 1], [b"2026-11-23T10:00"] * 2)]
-    assert set(matched[0].texts) == {b'"tenant":"ant","portal":"login","outcome":"success"'}
+    (found,), left = Templates().match(records)
+    assert (found.places.tolist(), found.minutes.tolist(), found.labels) == ([0, 1], [0, 0], ["2026-11-23T10:00"])
+    assert (found.texts.tolist(), found.new) == ([0, 0], [b'"tenant":"ant","portal":"login","outcome":"success"'])
     assert left == [2, 3, 4]
 
 
