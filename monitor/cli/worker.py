@@ -32,9 +32,11 @@ def work(settings: Settings, partitions: dict[str, int]) -> None:
     import faust
 
     from monitor import sources
+    from monitor.counting.chunk import warm
     from monitor.outlets.http import Pages
     from monitor.outlets.records import CloudEvents
     from monitor.stream import app as stream
+    from monitor.stream.batches import unpack
     from monitor.stream.topics import DECISIONS
 
     adapters = {topic: sources.adapter(form) for topic, form in settings.source_topics.items()}
@@ -43,6 +45,8 @@ def work(settings: Settings, partitions: dict[str, int]) -> None:
     Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
     app = stream.build(settings, partitions, CloudEvents(), adapters, codes, decisions, sources.read_decision)
 
+    warm()
+    unpack(b"", 0)
     pages = Pages(app.vitals)
     try:
         pages.listen(settings.http_host, settings.http_port)

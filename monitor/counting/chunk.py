@@ -39,6 +39,7 @@ SHIFT = 32
 NUMBER = (1 << SHIFT) - 1
 WAITING = 200_000
 """Requests that wait to be summed up."""
+SAMPLE = b'{"time":"2015-01-01T00:00:00Z","tenant":"a","portal":"b","outcome":"success","user":"c","latency_ms":1}'
 MANY = 64
 """Records of a batch from which templates are cheaper than the decoder."""
 LINES = 256
@@ -365,6 +366,13 @@ class Reader:
                 counts.add(minute, where)
                 if self.hashes is not None and r.user:
                     counts.seen(minute, where, self.hashes.of(r.user.encode(), minute))
+
+
+def warm() -> None:
+    """Have the compiled code at hand: the first time on a machine that takes seconds, in which nothing should wait for it."""
+    reader = Reader({}, Hashes("none"))
+    reader.many = 1
+    reader.count(Records.of([SAMPLE]), 0, Counts())
 
 
 def _where(
