@@ -17,9 +17,12 @@ ENV PATH=/opt/monitor/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MONITOR_HTTP_HOST=0.0.0.0 \
     MONITOR_HTTP_PORT=8642 \
-    MONITOR_DATA_DIR=/var/lib/monitor/data
+    MONITOR_DATA_DIR=/var/lib/monitor/data \
+    NUMBA_CACHE_DIR=/var/lib/monitor/compiled
 WORKDIR /var/lib/monitor
 USER monitor
+# Counting is compiled on first use; here, so that it need not be where the processor is of the same kind.
+RUN ["python", "-c", "from monitor.counting.chunk import warm; from monitor.stream.batches import unpack; warm(); unpack(b'', 0)"]
 EXPOSE 8642
 # A worker answers before its tables are recovered, and while it is busy; it fails once it is stuck.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s --retries=3 \

@@ -13,26 +13,33 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice, pairwise
+from itertools import pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitor.counting import request as rq
 from monitor.counting import times
 from monitor.counting.frame import Decision, Frame, Tallies, Tally, pack
 from monitor.counting.records import Records
 from monitor.counting.request import Rejected, Request
-from monitor.counting.template import Said, Templates, read_runs
+from monitor.counting.template import Matched, Said, Templates, read_runs
 from monitor.counting.users import Hashes, merged
 
 Text = Said | bytes
 """What a record says besides its time: its fields, or its runs (see `template`)."""
 
+Ints = NDArray[np.int64]
 WIDTH = len(rq.CLASSES)
 REMEMBERED = 300_000
 """Texts and minutes that a `Reader` remembers before it starts afresh."""
+SHIFT = 32
+NUMBER = (1 << SHIFT) - 1
+WAITING = 200_000
+"""Requests that wait to be summed up."""
+SAMPLE = b'{"time":"2015-01-01T00:00:00Z","tenant":"a","portal":"b","outcome":"success","user":"c","latency_ms":1}'
 MANY = 64
 """Records of a batch from which templates are cheaper than the decoder."""
 LINES = 256
@@ -51,27 +58,123 @@ class Where(NamedTuple):
     code: str
 
 
+class Texts:
+    """What records say, each text with a number, and what it means: looked up once."""
+
+    def __init__(self, codes: Mapping[str, str]) -> None:
+        self.codes = codes
+        self.where: list[Where | None] = []
+        """By number; None: it may be wrong, and says so only in a record."""
+        self.portals: list[tuple[str, str]] = []
+        """Tenants' portals."""
+        self.unclassified: dict[int, str] = {}
+        """By number: the code of an unclassified failure."""
+        self._cells = np.empty(1 << 10, dtype=np.int64)
+        self._numbers: dict[Text, int] = {}
+        self._places: dict[tuple[str, str], int] = {}
+
+    def __len__(self) -> int:
+        return len(self.where)
+
+    @property
+    def cells(self) -> Ints:
+        """By number: the place among `portals` times `WIDTH` plus the class; -1 without a `where`."""
+        return self._cells[: len(self.where)]
+
+    def number(self, text: Text) -> int:
+        """The number of a text."""
+        found = self._numbers.get(text)
+        if found is None:
+            found = self._numbers[text] = len(self.where)
+            where = self._read(text)
+            if found == len(self._cells):
+                self._cells = np.concatenate((self._cells, np.empty_like(self._cells)))
+            self._cells[found] = -1 if where is None else self._cell(where)
+            if where is not None and where.class_index == rq.UNCLASSIFIED:
+                self.unclassified[found] = where.code
+            self.where.append(where)
+        return found
+
+    def _read(self, text: Text) -> Where | None:
+        said = read_runs(text) if isinstance(text, bytes) else text
+        if said is None:
+            return None
+        tenant, portal, outcome, fault, code = said
+        try:
+            rq.check_names(tenant, portal, code)
+        except Rejected:
+            return None
+        return _where(tenant, portal, outcome, fault, code, self.codes)
+
+    def _cell(self, where: Where) -> int:
+        name = where.tenant, where.portal
+        place = self._places.get(name)
+        if place is None:
+            place = self._places[name] = len(self.portals)
+            self.portals.append(name)
+        return place * WIDTH + where.class_index
+
+
+class _Sums:
+    """Requests by minute and number: a key is the UTC epoch minute, shifted by `SHIFT`, and the number."""
+
+    __slots__ = ("_keys", "_sums", "_waiting")
+
+    def __init__(self) -> None:
+        self._keys: list[Ints] = []
+        self._waiting = 0
+        self._sums: tuple[Ints, Ints] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self._sums[0])
+
+    def add(self, minutes: Ints, numbers: Ints) -> None:
+        """Count requests."""
+        self._keys.append((minutes << SHIFT) | numbers)
+        self._waiting += len(numbers)
+        if self._waiting > WAITING:
+            self.all()
+
+    def all(self) -> tuple[Ints, Ints]:
+        """Keys in order, and how many there are of each."""
+        if self._keys:
+            keys = np.sort(np.concatenate(self._keys))
+            begins = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
+            keys, n = keys[begins], np.diff(begins, append=len(keys))
+            if len(self._sums[0]):
+                keys, n = np.concatenate((self._sums[0], keys)), np.concatenate((self._sums[1], n))
+                order = np.argsort(keys, kind="stable")
+                keys, n = keys[order], n[order]
+                begins = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
+                keys, n = keys[begins], np.add.reduceat(n, begins)
+            self._sums = keys, n
+            self._keys, self._waiting = [], 0
+        return self._sums
+
+
 class Counts:
-    """Counted requests. `minutes`: by UTC epoch minute and by what they say; `where`: what each of these texts means.
+    """Counted requests and the users who made them."""
 
-    What one record alone was found to mean stands for itself.
-    """
-
-    __slots__ = ("minutes", "users", "where")
+    __slots__ = ("_alone", "_sums", "users")
 
     def __init__(self) -> None:
         self.users: dict[str, dict[int, set[int]]] = {}
         """By tenant and UTC epoch minute: hashes of users, as in `counting.users`; one may be there twice, with and without a failure."""
-        self.minutes: dict[int, Counter[Text | Where]] = {}
-        self.where: dict[Text | Where, Where] = {}
+        self._sums: dict[Texts, _Sums] = {}
+        self._alone: Counter[tuple[int, Where]] = Counter()
 
     def __len__(self) -> int:
-        return sum(map(len, self.minutes.values()))
+        """How many cells there were, each of a minute and what was said, when requests were last summed up."""
+        return sum(map(len, self._sums.values())) + len(self._alone)
 
     def add(self, minute: int, where: Where, n: int = 1) -> None:
         """Count `n` requests of a minute."""
-        self.where[where] = where
-        self.minutes.setdefault(minute, Counter())[where] += n
+        self._alone[minute, where] += n
+
+    def add_all(self, texts: Texts, minutes: Ints, numbers: Ints) -> None:
+        """Count a request for each minute and each text, shape (n,); each has a `where`."""
+        if len(numbers):
+            self._sums.setdefault(texts, _Sums()).add(minutes, numbers)
 
     def sample(self, minute: int, where: Where) -> tuple[set[int], bool]:
         """The hashes of a tenant's minute, to be added to; and whether who made such a request has met a failure."""
@@ -80,38 +183,44 @@ class Counts:
 
     def tallies(self) -> Iterator[tuple[str, str, Tally]]:
         """Each tenant's portals and what was counted there, minutes in order."""
-        if not self.minutes:
-            return
         portals: dict[tuple[str, str], int] = {}
-        cells: dict[Text | Where, int] = {}
-        unclassified: dict[Text | Where, str] = {}
-        for text, (tenant, portal, index, code) in self.where.items():
-            cells[text] = portals.setdefault((tenant, portal), len(portals)) * WIDTH + index
-            if index == rq.UNCLASSIFIED:
-                unclassified[text] = code
-        minutes = sorted(self.minutes)
-        counts = [self.minutes[minute] for minute in minutes]
-        cell = np.concatenate([np.fromiter(map(cells.__getitem__, each), np.int64, len(each)) for each in counts])
-        n = np.concatenate([np.fromiter(each.values(), np.int64, len(each)) for each in counts])
-        at = np.repeat(np.arange(len(minutes)), list(map(len, counts)))
+        coded: list[tuple[int, int, str, int]] = []
+        parts: list[tuple[Ints, Ints, Ints]] = []
+        for texts, sums in self._sums.items():
+            keys, n = sums.all()
+            numbers = keys & NUMBER
+            cells = texts.cells[numbers]
+            mine, at = np.unique(cells // WIDTH, return_inverse=True)
+            named = np.array([portals.setdefault(texts.portals[each], len(portals)) for each in mine.tolist()])
+            parts.append((keys >> SHIFT, named[at] * WIDTH + cells % WIDTH, n))
+            for each in np.flatnonzero(cells % WIDTH == rq.UNCLASSIFIED).tolist():
+                code = texts.unclassified[int(numbers[each])]
+                coded.append((int(named[at[each]]), int(keys[each] >> SHIFT), code, int(n[each])))
+        for (minute, where), count in self._alone.items():
+            place = portals.setdefault((where.tenant, where.portal), len(portals))
+            parts.append((np.array([minute]), np.array([place * WIDTH + where.class_index]), np.array([count])))
+            if where.class_index == rq.UNCLASSIFIED:
+                coded.append((place, minute, where.code, count))
+        if not parts:
+            return
+        when, cell, n = (np.concatenate(column) for column in zip(*parts, strict=True))
+        minutes, at = np.unique(when, return_inverse=True)
         rows, row = np.unique(cell // WIDTH * len(minutes) + at, return_inverse=True)
         # The sums are floats, exact far beyond any count.
-        sums = np.bincount(row * WIDTH + cell % WIDTH, weights=n, minlength=len(rows) * WIDTH)
-        table = sums.astype(np.int64).reshape(-1, WIDTH).tolist()
-        whose, when = np.divmod(rows, len(minutes))
+        sums_of = np.bincount(row * WIDTH + cell % WIDTH, weights=n, minlength=len(rows) * WIDTH)
+        table = sums_of.astype(np.int64).reshape(-1, WIDTH).tolist()
+        whose, rank = np.divmod(rows, len(minutes))
         begins = np.searchsorted(whose, np.arange(len(portals) + 1)).tolist()
-        named = [minutes[each] for each in when.tolist()]
+        dates = minutes[rank].tolist()
         made = [
-            Tally({named[a]: table[a]}, {}) if b == a + 1 else Tally(dict(zip(named[a:b], table[a:b], strict=True)), {})
+            Tally({dates[a]: table[a]}, {}) if b == a + 1 else Tally(dict(zip(dates[a:b], table[a:b], strict=True)), {})
             for a, b in pairwise(begins)
         ]
-        for minute, each in zip(minutes, counts, strict=True):
-            for text in unclassified.keys() & each.keys():
-                by_minute = made[cells[text] // WIDTH].codes.setdefault(unclassified[text], {})
-                by_minute[minute] = by_minute.get(minute, 0) + each[text]
+        for place, minute, code, count in coded:
+            by_minute = made[place].codes.setdefault(code, {})
+            by_minute[minute] = by_minute.get(minute, 0) + count
         for (tenant, portal), tally in zip(portals, made, strict=True):
-            if tally.minutes:
-                yield tenant, portal, tally
+            yield tenant, portal, tally
 
 
 class Refused(NamedTuple):
@@ -131,28 +240,40 @@ class Reader:
         self.many = MANY
         """Smaller batches are left to the decoder."""
         self._templates = Templates()
-        self._known: dict[Text, Where] = {}
+        self._texts = Texts(codes)
+        self._numbers: dict[int, Ints] = {}
+        """By template: the numbers of the texts that it has met, by its own."""
         self._minutes: dict[str | int, int] = {}
 
     def count(self, records: Records, now_ms: int, counts: Counts) -> list[Refused]:
         """Add a batch to `counts`; the refused. `now_ms` (epoch) bounds how far ahead a request's time may be."""
         refused: list[Refused] = []
-        _, unfit = records.as_lines(rq.MAX_BYTES)
+        if len(self._texts) > REMEMBERED:
+            self._templates.forget()
+            self._texts, self._numbers = Texts(self.codes), {}
         places: Sequence[int] = range(len(records))
         if len(records) >= self.many:
-            matched, places = self._templates.match(records, unfit, with_users=self.hashes is not None)
-            for taken, labels, texts, users in matched:
-                self._add(records, texts, users, taken.tolist(), times.grouped(labels), now_ms, counts, refused)
+            matched, places = self._templates.match(records, with_users=self.hashes is not None)
+            for each in matched:
+                numbers = self._numbered(each)[each.texts]
+                self._add(records, each.places, numbers, each.minutes, each.labels, each.users, now_ms, counts, refused)
         if not places:
             return refused
-        if len(places) < len(records):
-            rest = Records.of([records[place] for place in places])
-            _, unfit = rest.as_lines(rq.MAX_BYTES)
-        else:
-            rest = records
+        rest = records if len(places) == len(records) else Records.of([records[place] for place in places])
+        _, unfit = rest.as_lines(rq.MAX_BYTES)
         said, at, users, mine = self._decode(rest, unfit, places, refused, with_users=self.hashes is not None)
-        self._add(records, said, users, mine, times.by_minute(at), now_ms, counts, refused)
+        labels, minutes = times.by_minute(at)
+        numbers = np.fromiter(map(self._texts.number, said), np.int64, len(said))
+        self._add(records, np.array(mine, dtype=np.int64), numbers, minutes, labels, users, now_ms, counts, refused)
         return refused
+
+    def _numbered(self, matched: Matched) -> Ints:
+        """The numbers of a template's texts, by its own."""
+        found = self._numbers.get(matched.template, np.empty(0, dtype=np.int64))
+        if matched.new:
+            more = np.array([self._texts.number(text) for text in matched.new], dtype=np.int64)
+            found = self._numbers[matched.template] = np.concatenate((found[: matched.known], more))
+        return found
 
     @staticmethod
     def _decode(
@@ -191,46 +312,45 @@ class Reader:
     def _add(
         self,
         records: Records,
-        texts: Sequence[Text],
+        places: Ints,
+        numbers: Ints,
+        minutes: Ints,
+        labels: Sequence[str | int],
         users: Sequence[bytes] | None,
-        places: Sequence[int],
-        by_minute: tuple[list[int] | None, list[times.Group]],
         now_ms: int,
         counts: Counts,
         refused: list[Refused],
     ) -> None:
-        """Count the records at `places` by their texts and minutes."""
-        order, groups = by_minute
-        if order is not None:
-            texts, places = [texts[i] for i in order], [places[i] for i in order]
-            users = [users[i] for i in order] if users is not None else None
-        for label, first, upto in groups:
-            whole = upto - first == len(texts)
-            mine = texts if whole else texts[first:upto]
-            minute = self._minute(label, now_ms)
-            doubtful = set(mine) if minute is None else self._count(mine, minute, counts)
-            if users is not None and minute is not None:
-                self._note(mine, users[first:upto], minute, counts)
-            if doubtful:
-                doubted = (p for p, text in zip(places[first:upto], mine, strict=True) if text in doubtful)
-                self._one_by_one(records, doubted, now_ms, counts, refused)
-
-    def _note(self, texts: Sequence[Text], users: Sequence[bytes], minute: int, counts: Counts) -> None:
-        """Note who made the requests of a minute; those in doubt are noted one by one."""
-        if self.hashes is None:
+        """Count the records at `places` by the numbers of their texts and the labels of their minutes."""
+        known = [self._minute(label, now_ms) for label in labels]
+        if not len(places):
             return
-        known = self.hashes.at(minute)
-        places: dict[Text, tuple[set[int], bool] | None] = {}
-        for text, user in set(zip(texts, users, strict=True)):
+        when = np.array([-1 if minute is None else minute for minute in known], dtype=np.int64)[minutes]
+        good = (when >= 0) & (self._texts.cells[numbers] >= 0)
+        if good.all():
+            counts.add_all(self._texts, when, numbers)
+        else:
+            counts.add_all(self._texts, when[good], numbers[good])
+            self._one_by_one(records, places[~good].tolist(), now_ms, counts, refused)
+        if users is not None and self.hashes is not None:
+            self._note(self.hashes, numbers, when, users, counts)
+
+    def _note(self, hashes: Hashes, numbers: Ints, when: Ints, users: Sequence[bytes], counts: Counts) -> None:
+        """Note who made the requests of these texts, by number, and minutes; those in doubt (-1) are noted one by one."""
+        texts, which = np.unique(when << 32 | numbers, return_inverse=True)
+        places: list[tuple[set[int], bool, Mapping[bytes, int]] | None] = [None] * len(texts)
+        for index, user in set(zip(which.tolist(), users, strict=True)):
             if not user:
                 continue
-            if text not in places:
-                where = counts.where.get(text)
-                places[text] = None if where is None else counts.sample(minute, where)
-            place = places[text]
-            if place is not None:
-                sample, failed = place
-                sample.add(known[user] | failed)
+            place = places[index]
+            if place is None:
+                minute, number = divmod(int(texts[index]), 1 << 32)
+                where = self._texts.where[number]
+                if where is None or minute < 0:
+                    continue
+                place = places[index] = (*counts.sample(minute, where), hashes.at(minute))
+            sample, failed, known = place
+            sample.add(known[user] | failed)
 
     def _minute(self, label: str | int, now_ms: int) -> int | None:
         """The minute that a label of `times` names; None when it is wrong or not wholly in bounds."""
@@ -244,39 +364,6 @@ class Reader:
                 self._minutes.clear()
             self._minutes[label] = minute
         return minute
-
-    def _count(self, texts: Sequence[Text], minute: int, counts: Counts) -> set[Text]:
-        """Count requests of a minute; the texts that may be wrong, which are not counted."""
-        mine = counts.minutes.setdefault(minute, Counter())
-        before = len(mine)
-        mine.update(texts)
-        doubtful: set[Text] = set()
-        # A dictionary keeps its keys in the order in which they came.
-        new: list[Text] = list(islice(reversed(mine), len(mine) - before))  # type: ignore[arg-type]  # a `Where` is no text
-        for text in new:
-            if text in counts.where:
-                continue
-            where = self._known.get(text) or self._learn(text)
-            if where is None:
-                doubtful.add(text)
-                del mine[text]
-            else:
-                counts.where[text] = where
-        return doubtful
-
-    def _learn(self, text: Text) -> Where | None:
-        said = read_runs(text) if isinstance(text, bytes) else text
-        if said is None:
-            return None
-        tenant, portal, outcome, fault, code = said
-        try:
-            rq.check_names(tenant, portal, code)
-        except Rejected:
-            return None
-        if len(self._known) > REMEMBERED:
-            self._known.clear()
-        where = self._known[text] = _where(tenant, portal, outcome, fault, code, self.codes)
-        return where
 
     def _one_by_one(
         self, records: Records, places: Iterable[int], now_ms: int, counts: Counts, refused: list[Refused]
@@ -294,6 +381,13 @@ class Reader:
                 if self.hashes is not None and r.user:
                     sample, failed = counts.sample(minute, where)
                     sample.add(self.hashes.at(minute)[r.user.encode()] | failed)
+
+
+def warm() -> None:
+    """Have the compiled code at hand: the first time on a machine that takes seconds, in which nothing should wait for it."""
+    reader = Reader({}, Hashes("none"))
+    reader.many = 1
+    reader.count(Records.of([SAMPLE]), 0, Counts())
 
 
 def _where(

@@ -27,7 +27,7 @@ CODES = 256
 OTHER = "(other)"
 WIDTH = len(CLASSES)
 NO_COUNTS = (0,) * WIDTH
-_WIDTHS = (np.uint8, np.uint16, np.uint32)
+_WIDTHS = {np.uint8: 0xFF, np.uint16: 0xFFFF, np.uint32: 0xFFFFFFFF}
 
 Counts = NDArray[np.int64]
 """Counts of a portal's day, shape (n, 5): a row for each minute with requests, a column for each class."""
@@ -102,13 +102,14 @@ class Day:
         return name, found
 
     def add_codes(self, portal: str, code: str, minutes: Mapping[int, int]) -> None:
-        """Add unclassified failures by minute of the day under their code."""
+        """Add unclassified failures by UTC epoch minute under their code."""
         codes = self.codes.setdefault(portal, {})
         if code not in codes and len(codes) >= CODES:
             code = OTHER
         mine = codes.setdefault(code, {})
+        base = self.first_minute
         for minute, n in minutes.items():
-            mine[minute] = mine.get(minute, 0) + n
+            mine[minute - base] = mine.get(minute - base, 0) + n
 
     def totals(self) -> dict[str, list[int]]:
         """Five counts for each portal, over the whole day."""
@@ -161,34 +162,28 @@ class Day:
 
 
 def split_by_day(tally: Tally) -> dict[int, Tally]:
-    """A tally by UTC day, its minutes made minutes of the day."""
+    """A tally by UTC day."""
     number = min(tally.minutes) // DAY
     if max(tally.minutes) // DAY == number:  # as nearly always
-        base = number * DAY
-        codes = {code: {minute - base: n for minute, n in minutes.items()} for code, minutes in tally.codes.items()}
-        return {number: Tally({minute - base: row for minute, row in tally.minutes.items()}, codes)}
+        return {number: tally}
     days: dict[int, Tally] = {}
     for minute, row in tally.minutes.items():
-        number, within = divmod(minute, DAY)
-        day = days.get(number)
+        day = days.get(minute // DAY)
         if day is None:
-            day = days[number] = Tally({}, {})
-        day.minutes[within] = row
+            day = days[minute // DAY] = Tally({}, {})
+        day.minutes[minute] = row
     for code, minutes in tally.codes.items():
         for minute, n in minutes.items():
-            number, within = divmod(minute, DAY)
-            days[number].codes.setdefault(code, {})[within] = n
+            days[minute // DAY].codes.setdefault(code, {})[minute] = n
     return days
 
 
 def _pack(portal: PortalDay) -> tuple[list[int], bytes, list[bytes]]:
-    _, counts = portal.table()
+    counts = np.frombuffer(portal.counts, dtype=np.uint32).reshape(-1, WIDTH)
     columns: list[bytes] = []
-    for index in range(WIDTH):
-        column = counts[:, index]
-        largest = int(column.max(initial=0))
-        kind: Any = next(kind for kind in _WIDTHS if largest <= np.iinfo(kind).max)
-        columns.append(column.astype(kind).tobytes() if largest else b"")
+    for index, largest in enumerate(counts.max(axis=0, initial=0).tolist()):
+        kind: Any = next(kind for kind, most in _WIDTHS.items() if largest <= most)
+        columns.append(counts[:, index].astype(kind).tobytes() if largest else b"")
     return portal.totals, portal.minutes.tobytes(), columns
 
 
@@ -200,7 +195,7 @@ def _unpack(totals: list[int], minutes: bytes, columns: list[bytes]) -> PortalDa
     counts = np.zeros((n, WIDTH), dtype=np.uint32)
     for index, column in enumerate(columns):
         if column:
-            counts[:, index] = np.frombuffer(column, dtype=_WIDTHS[{1: 0, 2: 1, 4: 2}[len(column) // n]])
+            counts[:, index] = np.frombuffer(column, dtype=f"u{len(column) // n}")
     portal.counts.frombytes(counts.tobytes())
     return portal
 

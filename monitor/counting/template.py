@@ -17,9 +17,8 @@ those of the sample with other strings and numbers of the same type, and no fiel
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import repeat
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -28,21 +27,22 @@ from numpy.typing import NDArray
 
 from monitor.counting import request as rq
 from monitor.counting import times
+from monitor.counting.kernel import CONSTANT, LABELS, NUMBER, RUN, STRING, TIME, USER, Form, Known, take
 from monitor.counting.records import Records
+from monitor.counting.times import MINUTE_CHARACTERS
 
 Places = NDArray[np.int64]
-Bytes = NDArray[np.uint8]
 
 Said = tuple[str, str, str, str | None, str | None]
 """What a record says besides its time, as it says it: tenant, portal, outcome, fault, code."""
 
+QUOTES = 4
+"""Of a field whose value is a string."""
 COUNTED_BY = frozenset({"tenant", "portal", "outcome", "fault", "code"})
 TEMPLATES = 8
 """How many forms a `Templates` knows."""
 PATIENCE = 1000
 """After this many records that make no new one, no more are tried."""
-_DIGITS = 16
-"""Longest number that is taken, in characters."""
 
 _FIELD = re.compile(
     rb'(?P<key>"(?P<name>[^"\\]*)"[ ]*:[ ]*)'
@@ -50,11 +50,6 @@ _FIELD = re.compile(
     rb"(?P<after>[ ]*(?:,[ ]*|\}\Z))"
 )
 _OPENING = re.compile(rb"\{[ ]*")
-_QUOTE, _BACKSLASH = b'"\\'
-_ZERO = np.uint8(ord("0"))
-_POINT = np.uint8((ord(".") - ord("0")) % 256)
-"""A decimal point less a zero."""
-START, END = -1, -2
 _PRINTABLE = range(0x20, 0x7F)
 
 
@@ -78,96 +73,34 @@ def read_runs(text: bytes) -> Said | None:
     return said.tenant, said.portal, said.outcome, said.fault, said.code
 
 
-class _Scratch:
-    """Arrays that are used again for each page: fresh memory would cost more than what is done with it."""
+class Matched(NamedTuple):
+    """Records that a template takes, shape (n,): their `places`, the `texts` they say as numbers, and the `minutes` as numbers of `labels`.
 
-    def __init__(self) -> None:
-        self._bytes = np.empty(0, dtype=np.uint8)
-        self._flags = np.empty(0, dtype=np.bool_)
-
-    def bytes(self, size: int) -> Bytes:
-        """At least that many, with any content."""
-        if len(self._bytes) < size:
-            self._bytes = np.empty(2 * size, dtype=np.uint8)
-        return self._bytes[:size]
-
-    def flags(self, size: int) -> NDArray[np.bool_]:
-        """Likewise."""
-        if len(self._flags) < size:
-            self._flags = np.empty(2 * size, dtype=np.bool_)
-        return self._flags[:size]
-
-
-class Page:
-    """Records with the places of their quotes; `fit` are those of printable ASCII without a backslash.
-
-    Shape (n,): `starts` and `ends` in `text`; of a record's quotes the `first` one's place in `quotes`, and their `count`.
+    `new`: texts that were not met before; the first one's number is `known`. `users`: if they are asked for and named.
     """
 
-    def __init__(self, records: Records, scratch: _Scratch) -> None:
-        begin, end = int(records.starts[0]), int(records.starts[-1] + max(0, records.lengths[-1]))
-        self.text: Bytes = np.frombuffer(records.buffer, dtype=np.uint8)[begin:end]
-        self.bytes = bytes(self.text)
-        self.starts = records.starts - begin
-        self.ends = self.starts + np.maximum(records.lengths, 0)
-        self.fit = self._fit(scratch)
-        # Between two records there are line ends alone.
-        self.quotes = np.flatnonzero(np.equal(self.text, _QUOTE, out=scratch.flags(len(self.text))))
-        self.first = np.searchsorted(self.quotes, self.starts)
-        self.count = np.diff(self.first, append=len(self.quotes))
-
-    def _fit(self, scratch: _Scratch) -> NDArray[np.bool_]:
-        size = len(self.text)
-        shifted = np.subtract(self.text, np.uint8(_PRINTABLE.start), out=scratch.bytes(size))
-        odd = np.greater_equal(shifted, len(_PRINTABLE), out=scratch.flags(size))
-        # Line ends are not printable.
-        between = size - int((self.ends - self.starts).sum())
-        if np.count_nonzero(odd) == between and _BACKSLASH not in self.bytes:
-            return np.ones(len(self.starts), dtype=np.bool_)
-        where = np.flatnonzero(odd | (self.text == _BACKSLASH))
-        fit: NDArray[np.bool_] = np.searchsorted(where, self.ends) == np.searchsorted(where, self.starts)
-        return fit
-
-    def windows(self, at: Places, width: int) -> NDArray[np.bytes_]:
-        """The `width` bytes from each of these places; others where the text ends before."""
-        if not 0 < width <= len(self.text):
-            return np.zeros(len(at), dtype=f"S{max(1, width)}")
-        all_of_them: NDArray[np.bytes_] = np.ndarray(
-            len(self.text) - width + 1, dtype=f"S{width}", buffer=self.bytes, strides=(1,)
-        )
-        return all_of_them[np.minimum(at, len(all_of_them) - 1)]
-
-
-class Matched(NamedTuple):
-    """Records that a template takes: their places, the labels of their times (see `times`), their runs, and their users if they name any."""
-
     places: Places
-    labels: NDArray[np.bytes_]
-    texts: list[bytes]
+    texts: Places
+    minutes: Places
+    labels: list[str]
+    template: int
+    known: int
+    new: list[bytes]
     users: list[bytes] | None
 
 
 @dataclass(slots=True)
 class Template:
-    """See the module. A place is told by a quote's number in the record, and how far from it."""
+    """See the module."""
 
-    quotes: int = 0
-    time: tuple[int, int] | None = None
-    """The quote before the time, and how many characters it has."""
-    head: bytes = b""
-    """What stands before the first place that varies."""
-    fixed: list[tuple[int, int, bytes]] = field(default_factory=list)
-    """What stands at a quote plus an offset."""
-    tail: tuple[int, int, bytes] | None = None
-    """Likewise, from there to the end; None when the last value is a number."""
-    ending: bytes = b""
-    """What stands at the end."""
-    numbers: list[tuple[int, int, int, int]] = field(default_factory=list)
-    """From a quote plus an offset to a quote (`END`: the record's end) plus an offset."""
-    runs: list[tuple[int, int] | bytes] = field(default_factory=list)
-    """From a quote to another, or what always stands there."""
-    user: int | None = None
-    """The quote before the user."""
+    steps: list[tuple[int, int, bytes]] = field(default_factory=list)
+    """Kinds of `kernel`, lengths and constants."""
+    runs: int = 0
+    """How many runs vary."""
+    always: list[bytes] = field(default_factory=list)
+    """Fields that a request is counted by and that do not vary."""
+    width: int = 0
+    """Characters of the time."""
 
     @classmethod
     def of(cls, value: bytes) -> Template | None:
@@ -178,8 +111,8 @@ class Template:
         made = cls()
         names = set()
         at = opening.end()
-        # What has stood since the last place that varied, and where that begins.
-        anchor, offset, constant = START, 0, opening.group()
+        # What has stood since the last place that varied.
+        constant = opening.group()
         in_run = False
         while at < len(value):
             found = _FIELD.match(value, at)
@@ -188,152 +121,129 @@ class Template:
             names.add(found["name"])
             at = found.end()
             key, after, name = found["key"], found["after"], found["name"].decode()
-            first = made.quotes
             if name in COUNTED_BY and found["string"] is not None:
-                made.quotes += 4
                 if in_run:
-                    made.runs[-1] = (made.runs[-1][0], first + 3)
+                    made.steps[-1] = (RUN, made.steps[-1][1] + QUOTES, b"")
                 else:
-                    made._fix(anchor, offset, constant + b'"')
-                    made.runs.append((first, first + 3))
-                anchor, offset, constant, in_run = first + 3, 0, b'"' + after, True
+                    made._fix(constant)
+                    made.steps.append((RUN, QUOTES, b""))
+                    made.runs += 1
+                constant, in_run = after, True
                 continue
             in_run = False
             constant += key
-            made.quotes += 2
             if found["string"] is not None:
-                made._fix(anchor, offset, constant + b'"')
-                made.quotes += 2
-                if name == "time":
-                    made.time = (first + 2, len(found["string"]))
-                elif name == "user":
-                    made.user = first + 2
-                anchor, offset, constant = first + 3, 0, b'"' + after
+                made._fix(constant + b'"')
+                kind = {"time": TIME, "user": USER}.get(name, STRING)
+                made.steps.append((kind, len(found["string"]), b""))
+                made.width = len(found["string"]) if kind == TIME else made.width
+                constant = b'"' + after
             elif found["number"] is not None:
-                made._fix(anchor, offset, constant)
-                anchor, offset, constant = END if at == len(value) else made.quotes, -len(after), after
-                made.numbers.append((first + 1, len(key) - key.rindex(b'"'), anchor, offset))
+                made._fix(constant)
+                made.steps.append((NUMBER, 0, b""))
+                constant = after
             else:
                 constant += found["literal"] + after
                 if name in COUNTED_BY:
-                    made.runs.append(key + found["literal"])
-        if at != len(value) or made.time is None:
-            return None
-        if anchor == END:
-            made.ending = constant
-        else:
-            made.tail = (anchor, offset, constant)
-        return made
+                    made.always.append(key + found["literal"])
+        made._fix(constant)
+        return made if times.form(made.width) is not None else None
 
-    def _fix(self, anchor: int, offset: int, constant: bytes) -> None:
-        if anchor == START:
-            self.head = constant
-        else:
-            self.fixed.append((anchor, offset, constant))
+    def _fix(self, constant: bytes) -> None:
+        if constant:
+            self.steps.append((CONSTANT, len(constant), constant))
 
-    def match(self, page: Page, places: Places, *, with_users: bool) -> Matched:
-        """Those of the records at `places`, each with as many quotes as the sample, that this template takes."""
-        first, ends = page.first[places], page.ends[places]
+    @property
+    def names_users(self) -> bool:
+        """Whether users vary in it."""
+        return any(kind == USER for kind, _, _ in self.steps)
 
-        def quote(number: int) -> Places:
-            return page.quotes[first + number]
+    def form(self) -> Form:
+        """The same for `kernel`."""
+        rows, text = [], b""
+        for kind, length, constant in self.steps:
+            rows.append((kind, length, len(text)))
+            text += constant
+        lowest, spans = times.form(self.width) or (np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.uint8))
+        return Form(np.array(rows, dtype=np.uint64), np.frombuffer(text, dtype=np.uint8), lowest, spans)
 
-        good = page.windows(page.starts[places], len(self.head)) == self.head
-        for number, offset, constant in self.fixed:
-            good &= page.windows(quote(number) + offset, len(constant)) == constant
-        if self.tail is None:
-            good &= page.windows(ends - len(self.ending), len(self.ending)) == self.ending
-        else:
-            number, offset, constant = self.tail
-            at = quote(number) + offset
-            good &= (at + len(constant) == ends) & (page.windows(at, len(constant)) == constant)
-        for number, offset, closing, back in self.numbers:
-            good &= _are_numbers(page, quote(number) + offset, (ends if closing == END else quote(closing)) + back)
-        time, width = self.time or (0, 0)
-        good &= quote(time + 1) - quote(time) == width + 1
-        labels, timely = times.labels(page.windows(quote(time) + 1, width))
-        good &= timely
-        if not good.all():
-            places, first, labels = places[good], first[good], labels[good]
-        return Matched(places, labels, self._texts(page, first), self._users(page, first) if with_users else None)
-
-    def _users(self, page: Page, first: Places) -> list[bytes] | None:
-        if self.user is None:
-            return None
-        begins, ends = (page.quotes[first + self.user] + 1).tolist(), page.quotes[first + self.user + 1].tolist()
-        return [page.bytes[begin:end] for begin, end in zip(begins, ends, strict=True)]
-
-    def _texts(self, page: Page, first: Places) -> list[bytes]:
-        columns: list[Iterable[bytes]] = []
-        for run in self.runs:
-            if isinstance(run, bytes):
-                columns.append(repeat(run, len(first)))
-                continue
-            begins, ends = page.quotes[first + run[0]].tolist(), (page.quotes[first + run[1]] + 1).tolist()
-            columns.append([page.bytes[begin:end] for begin, end in zip(begins, ends, strict=True)])
-        return columns[0] if len(columns) == 1 else list(map(b",".join, zip(*columns, strict=True)))  # type: ignore[return-value]  # a single column is a list: a request has a tenant
+    def said(self, runs: bytes) -> bytes:
+        """The text of runs that vary, joined by commas, with what does not."""
+        return b",".join([*self.always, runs])
 
 
-def _are_numbers(page: Page, begins: Places, ends: Places) -> NDArray[np.bool_]:
-    """Whether a number that is taken stands there."""
-    size = ends - begins
-    good: NDArray[np.bool_] = (size >= 1) & (size <= _DIGITS) & (ends >= _DIGITS)
-    size = np.where(good, size, 1)
-    columns = page.windows(np.maximum(ends, _DIGITS) - _DIGITS, _DIGITS).view(np.uint8).reshape(-1, _DIGITS) - _ZERO
-    inside = np.arange(_DIGITS) >= _DIGITS - size[:, None]
-    rows, leading = np.arange(len(size)), _DIGITS - size
-    other = (columns > 9) & inside
-    if other.any():
-        points = columns == _POINT
-        good &= (points | ~other).all(axis=1) & ((points & inside).sum(axis=1) <= 1)
-        good &= ~points[rows, leading] & ~points[:, -1]
-        integer = (columns[rows, leading] != 0) | (size == 1) | points[rows, np.minimum(leading + 1, _DIGITS - 1)]
-    else:
-        integer = (columns[rows, leading] != 0) | (size == 1)
-    good &= integer
-    return good
+class _Matcher:
+    """A template with what it has met."""
+
+    def __init__(self, template: Template, number: int) -> None:
+        self.template = template
+        self.number = number
+        self.taken = 0
+        """How many records it took."""
+        self.form = template.form()
+        self.runs = np.empty((template.runs, 2), dtype=np.uint64)
+        self.known = Known.empty(1 << 10, 1 << 16)
+
+    def take(self, records: Records, places: Places, *, with_users: bool) -> tuple[Matched, Places]:
+        """Those of the records at `places` that have the form, and the places of the others."""
+        text = np.frombuffer(records.buffer, dtype=np.uint8)
+        n = len(places)
+        self.known = self.known.with_room(n, len(text) + n)
+        before = int(self.known.size[0])
+        said, minutes = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+        label_at = np.empty(LABELS, dtype=np.int64)
+        users = np.empty((n if with_users and self.template.names_users else 0, 2), dtype=np.uint64)
+        labels = take(
+            text, records.starts.view(np.uint64), records.lengths, places, rq.MAX_BYTES, self.form, self.known, self.runs, said,
+            minutes, label_at, users,
+        )  # fmt: skip
+        taken = said >= 0
+        left = places[~taken]
+        if len(left):
+            places, said, minutes = places[taken], said[taken], minutes[taken]
+            users = users[taken] if len(users) else users
+        self.taken += len(places)
+        named = [bytes(records.buffer[at : at + MINUTE_CHARACTERS]).decode() for at in label_at[:labels].tolist()]
+        new = [self.template.said(self.known.text(each)) for each in range(before, int(self.known.size[0]))]
+        who = [bytes(records.buffer[begin:end]) for begin, end in users.tolist()] if len(users) else None
+        return Matched(places, said, minutes, named, self.number, before, new, who), left
 
 
 class Templates:
-    """The forms that have been met."""
+    """The forms that have been met, and the texts."""
 
     def __init__(self) -> None:
-        self._made: list[Template] = []
+        self._made: list[_Matcher] = []
         self._failed = 0
-        self._scratch = _Scratch()
 
-    def match(
-        self, records: Records, unfit: Collection[int], *, with_users: bool = False
-    ) -> tuple[list[Matched], list[int]]:
-        """What templates take of records whose buffer is lines but for the `unfit` (`Records.as_lines`), and the places of the others."""
-        page = Page(records, self._scratch)
-        page.fit[list(unfit)] = False
-        done = np.zeros(len(records), dtype=np.bool_)
-        left = np.flatnonzero(page.fit)
-        matched = []
+    def match(self, records: Records, *, with_users: bool = False) -> tuple[list[Matched], list[int]]:
+        """What templates take of records, and the places of the others."""
+        left = np.arange(len(records))
+        matched: list[Matched] = []
+        self._made.sort(key=lambda each: -each.taken)
         tried = 0
         while len(left) and (tried < len(self._made) or self._learn(records[int(left[0])])):
-            template = self._made[tried]
+            found, left = self._made[tried].take(records, left, with_users=with_users)
             tried += 1
-            places = left[page.count[left] == template.quotes]
-            found = template.match(page, places, with_users=with_users) if len(places) else None
-            if found is not None and len(found.places):
+            if len(found.places):
                 matched.append(found)
-                done[found.places] = True
-                left = left[~done[left]]
-        return matched, np.flatnonzero(~done).tolist()
+        return matched, left.tolist()
+
+    def forget(self) -> None:
+        """Forget the texts that have been met."""
+        for each in self._made:
+            each.known = Known.empty(1 << 10, 1 << 16)
 
     def _learn(self, value: bytes | None) -> bool:
         """Whether a template could be made of a record that none takes."""
         if value is None or len(self._made) >= TEMPLATES or self._failed >= PATIENCE:
             return False
-        try:
+        made = None
+        with suppress(*rq.DECODE_ERRORS):
             rq.decode(value)
             made = Template.of(value)
-        except rq.DECODE_ERRORS:
-            made = None
-        if made is None or made in self._made:
+        if made is None or any(made == each.template for each in self._made):
             self._failed += 1
             return False
-        self._made.append(made)
+        self._made.append(_Matcher(made, len(self._made)))
         return True

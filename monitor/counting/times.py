@@ -16,31 +16,26 @@ from numpy.typing import NDArray
 from monitor.counting import request as rq
 
 Label = str | int
-Group = tuple[Label, int, int]
-"""A label and the interval [first, upto) of what has it."""
 
 MINUTE_CHARACTERS = 16
+FEW = 64
+"""Stretches of equal labels up to which they are not brought together."""
 _ENDING = re.compile(r":[0-5]\d(\.\d{1,9})?[Zz]")
 
 
-def by_minute(times: Sequence[str | int]) -> tuple[list[int] | None, list[Group]]:
-    """The order that brings equal labels together (None: the present one), and the groups in it."""
+def by_minute(times: Sequence[str | int]) -> tuple[list[Label], NDArray[np.int64]]:
+    """Labels, and which one each time has, as its place among them, shape (n,). A label may be there more than once."""
     found: NDArray[Any] | None = _texts(times)
     if found is None:
         found = _numbers(times)
-    return _one_by_one(times) if found is None else grouped(found)
-
-
-def grouped(labels: NDArray[Any]) -> tuple[list[int] | None, list[Group]]:
-    """The same, of labels with shape (n,)."""
-    order: list[int] | None = None
-    begins = _begins(labels)
-    if len(begins) > 2 and len(np.unique(labels[begins])) < len(begins):
-        place = np.argsort(labels, kind="stable")
-        labels, order = labels[place], place.tolist()
-        begins = _begins(labels)
-    named = [each.decode() if isinstance(each, bytes) else each for each in labels[begins].tolist()]
-    return order, list(zip(named, begins.tolist(), [*begins[1:].tolist(), len(labels)], strict=True))
+    if found is None:
+        return _one_by_one(times)
+    begins = _begins(found)
+    if len(begins) > FEW:
+        named, place = np.unique(found, return_inverse=True)
+    else:
+        named, place = found[begins], np.repeat(np.arange(len(begins)), np.diff(begins, append=len(found)))
+    return [each.decode() if isinstance(each, bytes) else each for each in named.tolist()], place
 
 
 def labels(times: NDArray[np.bytes_]) -> tuple[NDArray[np.bytes_], NDArray[np.bool_]]:
@@ -78,8 +73,12 @@ def _texts(times: Sequence[str | int]) -> NDArray[np.bytes_] | None:
     return found if good.all() and (rows[:, -1] == ord("\n")).all() and lines.count(b"\n") == len(times) else None
 
 
+def form(width: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+    """Of times of this length, in seconds and Z: the least character of each column behind the minute, and how much greater it may be."""
+    return _FORMS.get(width)
+
+
 def _form(digits: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The least character of each column behind the minute, and how much greater it may be."""
     ending = ":00" + ("." + "0" * digits if digits else "") + "Z"
     spans = [9 if each == "0" else 0 for each in ending]
     spans[1] = 5
@@ -100,16 +99,10 @@ def _numbers(times: Sequence[str | int]) -> NDArray[np.int64] | None:
         return None
 
 
-def _one_by_one(times: Sequence[str | int]) -> tuple[list[int], list[Group]]:
-    places: dict[Label, list[int]] = {}
-    for place, time in enumerate(times):
-        places.setdefault(_label(time), []).append(place)
-    order: list[int] = []
-    groups = []
-    for label, mine in places.items():
-        groups.append((label, len(order), len(order) + len(mine)))
-        order += mine
-    return order, groups
+def _one_by_one(times: Sequence[str | int]) -> tuple[list[Label], NDArray[np.int64]]:
+    places: dict[Label, int] = {}
+    found = [places.setdefault(_label(time), len(places)) for time in times]
+    return list(places), np.array(found, dtype=np.int64)
 
 
 def _label(time: str | int) -> Label:

@@ -28,5 +28,11 @@ def total(day_at: Callable[[int], Day | None], first: int, upto: int) -> Row:
 
 
 def rolling(day_at: Callable[[int], Day | None], upto: int) -> dict[str, Row]:
-    """Each window's five counts, ending before the UTC epoch minute `upto`."""
-    return {name: total(day_at, upto - length, upto) for name, length in WINDOWS.items()}
+    """Each window's five counts, ending before the UTC epoch minute `upto`; each holds the shorter ones before it."""
+    out: dict[str, Row] = {}
+    end, so_far = upto, [0] * WIDTH
+    for name, length in WINDOWS.items():
+        more = total(day_at, upto - length, end)
+        out[name] = so_far = [a + b for a, b in zip(so_far, more, strict=True)]
+        end = upto - length
+    return out

@@ -263,17 +263,16 @@ class Engine:
         base = number * DAY
         month = tenant.month
         for minute, row in part.minutes.items():
-            ledger.add(minute, row)
+            ledger.add(minute - base, row)
             if month is not None:
-                month.add(name, base + minute, row)
+                month.add(name, minute, row)
         for code, minutes in part.codes.items():
             day.add_codes(name, code, minutes)
-        tenant.last_minute = max(quiet.last_minute(tenant, self.table), base + max(part.minutes))
+        tenant.last_minute = max(quiet.last_minute(tenant, self.table), *part.minutes)
         if number not in tenant.recovered:
             self.platform.count(number, part.minutes)
-        first = base + min(part.minutes)
-        if tenant.account.issued and first < tenant.settled_until:
-            self._came_late(tenant, {first, base + max(part.minutes)})
+        if tenant.account.issued and min(part.minutes) < tenant.settled_until:
+            self._came_late(tenant, {min(part.minutes), max(part.minutes)})
 
     def _came_late(self, tenant: Tenant, minutes: Iterable[int]) -> None:
         """Settled months that these minutes of a day are in, its first and last, are looked at again, in a while."""

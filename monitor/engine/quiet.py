@@ -44,11 +44,11 @@ class Platform:
         self._rhythm: Rhythm | None = None
 
     def count(self, number: int, minutes: Mapping[int, Row]) -> None:
-        """Requests came in minutes of a UTC day."""
+        """Requests came in UTC epoch minutes of a day."""
         day = self._day(number)
         for minute, row in minutes.items():
-            day[minute] += sum(row)
-        self._last = max(self._last, number * DAY + max(minutes, default=-1))
+            day[minute - number * DAY] += sum(row)
+        self._last = max(self._last, *minutes)
 
     def recovered(self, number: int, by_minute: Integers) -> None:
         """A day of a tenant was read from the table; `by_minute` (1440,)."""

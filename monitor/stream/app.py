@@ -243,6 +243,8 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
             )
             self.committed_horizon[tp.partition] = horizon
         self.room.set()
+        # A backlog that was found is not sent in small pieces at once.
+        self.flushed_at = time.monotonic()
         self.vitals.ready = True
 
     @property

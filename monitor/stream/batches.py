@@ -7,9 +7,12 @@ See https://kafka.apache.org/documentation/#recordbatch
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.counting.kernel import compiled
 from monitor.counting.records import NOTHING
 
 Ints = NDArray[np.int64]
@@ -32,71 +35,44 @@ def unpack(body: bytes | bytearray, count: int) -> tuple[Ints, Ints, Ints]:
 
     ValueError when the body does not hold exactly these.
     """
-    text = np.frombuffer(body, dtype=np.uint8)
-    begins = _likely(text, count)
-    found = None if begins is None else _read(text, begins)
-    if found is None:
-        found = _read(text, _one_by_one(body, count))
-    if found is None:
+    found = np.empty((3, count), dtype=np.int64)
+    if not _read(np.frombuffer(body, dtype=np.uint8), found):
         raise ValueError(f"expected {count} records in {len(body)} bytes, got others")
-    return found
-
-
-def _likely(text: NDArray[np.uint8], count: int) -> Ints | None:
-    """Where records begin when each ends with a brace and no headers; None when that does not come to `count`. To be proved by `_read`."""
-    ends = np.flatnonzero((text[:-1] == ord("}")) & (text[1:] == 0)) + 2
-    return np.concatenate(([0], ends[:-1])) if len(ends) == count and ends[-1] == len(text) else None
-
-
-def _one_by_one(body: bytes | bytearray, count: int) -> Ints:
-    begins = [0] * count
-    at = 0
-    try:
-        for index in range(count):
-            begins[index] = at
-            shift = size = 0
-            while True:
-                byte = body[at]
-                at += 1
-                size |= (byte & 127) << shift
-                if byte < 128:
-                    break
-                shift += 7
-            at += size >> 1
-    except IndexError:
-        raise ValueError(f"expected {count} records in {len(body)} bytes, got {index} and a part") from None
-    return np.array(begins, dtype=np.int64)
-
-
-def _read(text: NDArray[np.uint8], begins: Ints) -> tuple[Ints, Ints, Ints] | None:
-    """The values of the records that begin there; None when their lengths tell that they do not."""
-    following = np.append(begins[1:], len(text))
-    try:
-        size, at = _varints(text, begins)
-        if not np.array_equal(at + size, following):
-            return None
-        _, at = _varints(text, at + 1)
-        deltas, at = _varints(text, at)
-        key, at = _varints(text, at)
-        lengths, starts = _varints(text, at + np.maximum(key, 0))
-    except IndexError:
-        return None
-    if (lengths < NOTHING).any() or (starts + lengths >= following).any():
-        return None
+    starts, lengths, deltas = found
     return starts, lengths, deltas
 
 
-def _varints(text: NDArray[np.uint8], at: Ints) -> tuple[Ints, Ints]:
-    """The zigzag varints at these places, and where each ends; IndexError when one does not."""
-    byte = text[at].astype(np.int64)
-    value = byte & 127
-    at = at + 1
-    more = np.flatnonzero(byte > 127)
-    for shift in range(7, 7 * _LONGEST_VARINT, 7):
-        if not len(more):
-            break
-        byte = text[at[more]].astype(np.int64)
-        value[more] |= (byte & 127) << shift
-        at[more] += 1
-        more = more[byte > 127]
-    return (value >> 1) ^ -(value & 1), at
+@compiled
+def _read(text: NDArray[np.uint8], found: Ints) -> bool:
+    """Whether the text is these records; `found`, shape (3, n): as `unpack` returns them."""
+    at = 0
+    for index in range(found.shape[1]):
+        size, at = _varint(text, at)
+        end = at + size
+        if at < 0 or size < 0 or end > len(text):
+            return False
+        _, at = _varint(text, at + 1)
+        delta, at = _varint(text, at)
+        key, at = _varint(text, at)
+        length, at = _varint(text, at + max(key, 0) if at >= 0 and key <= size else -1)
+        # Behind the value stands at least the number of headers.
+        if at < 0 or length < NOTHING or length > size or at + length >= end:
+            return False
+        found[0, index], found[1, index], found[2, index] = at, length, delta
+        at = end
+    return at == len(text)
+
+
+@compiled
+def _varint(text: NDArray[np.uint8], at: int) -> tuple[int, int]:
+    """The zigzag varint that stands there, and where it ends; -1 when it does not end, or `at` is that."""
+    value: Any = 0
+    for shift in range(0, 7 * _LONGEST_VARINT, 7):
+        if not 0 <= at < len(text):
+            return 0, -1
+        byte = np.int64(text[at])
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return (value >> 1) ^ -(value & 1), at
+    return 0, -1

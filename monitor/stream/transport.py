@@ -34,6 +34,9 @@ from mode import Service
 from monitor.stream import takeover
 
 COMMIT_SECONDS = 20.0
+PREFETCH_SECONDS = 1.0
+"""How long a broker is left alone while something that it sent waits to be counted. aiokafka has one request at a time to a broker: sooner, it
+asks for the partitions that have nothing, and all others wait until that is answered, up to 1.5 s."""
 UNPOSITIONED_SECONDS = 0.02
 """How long what came before the app knew its positions is left to lie before it is fetched again."""
 READ_MARK = "counted"
@@ -174,6 +177,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's classes are un
         kafka = self._thread._consumer
         if not ours:
             return {}
+        kafka._fetcher._prefetch_backoff = PREFETCH_SECONDS
         committed = dict(await kafka._coordinator.fetch_committed_offsets(ours))
         begins = await kafka.beginning_offsets(ours)
         ends = await kafka.end_offsets(ours)

@@ -73,8 +73,8 @@ def test_portals_beyond_the_most_count_under_other_and_none_is_lost() -> None:
 def test_codes_beyond_the_most_count_under_other_and_none_is_lost() -> None:
     day = Day(1)
     for n in range(CODES + 10):
-        day.add_codes("login", f"E-{n}", {5: 2})
-    day.add_codes("login", "E-0", {5: 1, 6: 1})
+        day.add_codes("login", f"E-{n}", {DAY + 5: 2})
+    day.add_codes("login", "E-0", {DAY + 5: 1, DAY + 6: 1})
     codes = Day.decode(1, day.encode()).codes["login"]
     assert len(codes) == CODES + 1
     assert codes[OTHER] == {5: 20}
@@ -84,8 +84,8 @@ def test_codes_beyond_the_most_count_under_other_and_none_is_lost() -> None:
 def test_a_tally_over_midnight_is_split_at_it() -> None:
     tally = Tally({DAY * 3 - 1: [1, 0, 0, 0, 2], DAY * 3: [0, 0, 0, 0, 4]}, {"E": {DAY * 3 - 1: 2, DAY * 3: 4}})
     assert split_by_day(tally) == {
-        2: Tally({DAY - 1: [1, 0, 0, 0, 2]}, {"E": {DAY - 1: 2}}),
-        3: Tally({0: [0, 0, 0, 0, 4]}, {"E": {0: 4}}),
+        2: Tally({DAY * 3 - 1: [1, 0, 0, 0, 2]}, {"E": {DAY * 3 - 1: 2}}),
+        3: Tally({DAY * 3: [0, 0, 0, 0, 4]}, {"E": {DAY * 3: 4}}),
     }
 
 

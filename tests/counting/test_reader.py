@@ -8,9 +8,11 @@ import weakref
 from collections import Counter
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from monitor.counting import chunk
 from monitor.counting import request as rq
 from monitor.counting.chunk import Chunk, Counts, Reader, Where
 from monitor.counting.records import Records
@@ -205,11 +207,38 @@ def test_a_template_takes_what_is_of_its_form_and_nothing_else() -> None:
     records = Records.of(
         [good % b"1", good % b"0.25", good % b"-1", good % b"01", good.replace(b'"u"', b'"\\u0041"') % b"1"]
     )
-    _, unfit = records.as_lines(rq.MAX_BYTES)
-    matched, left = Templates().match(records, unfit)
-    assert [(each.places.tolist(), each.labels.tolist()) for each in matched] == [([0, 1], [b"2026-11-23T10:00"] * 2)]
-    assert set(matched[0].texts) == {b'"tenant":"ant","portal":"login","outcome":"success"'}
+    (found,), left = Templates().match(records)
+    assert (found.places.tolist(), found.minutes.tolist(), found.labels) == ([0, 1], [0, 0], ["2026-11-23T10:00"])
+    assert (found.texts.tolist(), found.new) == ([0, 0], [b'"tenant":"ant","portal":"login","outcome":"success"'])
     assert left == [2, 3, 4]
+
+
+def test_tens_of_thousands_of_texts_are_told_apart_also_after_those_met_were_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chunk, "REMEMBERED", 25_000)
+    reader, counts = Reader(CODES), Counts()
+    form = '{"time":"2026-11-23T10:00:%02dZ","tenant":"t%d","user":"u","portal":"p%d","outcome":"success","id":"%x"}'
+    expected: Cells = Counter()
+    for batch in range(12):
+        made = [(n % 9_001, n % 3, n) for n in range(batch * 5_000, batch * 5_000 + 8_000)]
+        values = [(form % (n % 60, tenant, portal, n)).encode() for tenant, portal, n in made]
+        assert not reader.count(Records.of(values), NOW, counts)
+        expected += Counter(
+            (NOW // 60_000, Where(f"t{tenant}", f"p{portal}", rq.SUCCESS, "")) for tenant, portal, _ in made
+        )
+    assert len({where for _, where in expected}) > 25_000
+    assert cells(counts) == expected
+
+
+def test_minutes_beyond_those_told_apart_in_a_batch_are_counted_all_the_same() -> None:
+    reader, counts = Reader(CODES), Counts()
+    form = '{"time":"2026-11-23T%02d:%02d:07Z","tenant":"ant","portal":"p","outcome":"success"}'
+    values = [(form % divmod(n % 590, 60)).encode() for n in range(2_000)]
+    assert not reader.count(Records.of(values), NOW, counts)
+    expected, refused = one_by_one(values)
+    assert not refused
+    assert cells(counts) == expected
 
 
 def test_a_form_with_long_constants_is_looked_for_in_short_records_too() -> None:
@@ -255,14 +284,14 @@ def test_what_was_learned_of_a_minute_does_not_let_a_later_clock_refuse_it_or_an
 
 
 def test_a_chunk_gives_each_tenant_to_one_frame_and_takes_up_where_it_was_taken() -> None:
-    chunk = Chunk("auth-requests", 3, 8, start=100)
-    chunk.counts.add(7, Where("ant", "p", rq.SUCCESS, ""), 4)
-    chunk.counts.add(7, Where("bee", "p", rq.UNCLASSIFIED, "E-9"), 2)
-    chunk.add(110, 7, 1)
-    chunk.counts.add(7, Where("ant", "p", rq.SUCCESS, ""), 1)
-    chunk.counts.add(8, Where("ant", "p", rq.SERVER, ""), 5)
-    chunk.add(125, 6, 0)
-    taken = chunk.take()
+    open_chunk = Chunk("auth-requests", 3, 8, start=100)
+    open_chunk.counts.add(7, Where("ant", "p", rq.SUCCESS, ""), 4)
+    open_chunk.counts.add(7, Where("bee", "p", rq.UNCLASSIFIED, "E-9"), 2)
+    open_chunk.add(110, 7, 1)
+    open_chunk.counts.add(7, Where("ant", "p", rq.SUCCESS, ""), 1)
+    open_chunk.counts.add(8, Where("ant", "p", rq.SERVER, ""), 5)
+    open_chunk.add(125, 6, 0)
+    taken = open_chunk.take()
     first, second, third = taken.frames({"ant": 0, "bee": 2}.__getitem__, 3, at_ms=9, complete_ms=8)
     assert [(f.start, f.upto, f.read, f.refused) for f in (first, second, third)] == [(100, 125, 13, 1)] * 3
     assert {t: {p: x.minutes for p, x in ps.items()} for t, ps in first.tallies().items()} == {
@@ -270,4 +299,4 @@ def test_a_chunk_gives_each_tenant_to_one_frame_and_takes_up_where_it_was_taken(
     }
     assert not second.tallies()
     assert third.tallies()["bee"]["p"].codes == {"E-9": {7: 2}}
-    assert (chunk.start, chunk.upto, chunk.empty, len(chunk.counts)) == (125, 125, True, 0)
+    assert (open_chunk.start, open_chunk.upto, open_chunk.empty, len(open_chunk.counts)) == (125, 125, True, 0)

@@ -45,6 +45,7 @@ SET_ON_INSTANCES: tuple[tuple[type, str], ...] = (
     (AIOKafkaConsumer, "_fetcher"),
     (AIOKafkaConsumer, "_coordinator"),
     (AIOKafkaConsumer, "_isolation_level"),
+    (Fetcher, "_prefetch_backoff"),
     (GroupCoordinator, "_coordination_task"),
     (GroupCoordinator, "_pending_exception"),
     (PartitionRecords, "_tp"),
