@@ -260,6 +260,11 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
             return source.newest_ms
         return self.newest_ms
 
+    def read_to_end(self, tp: TP, source: SourcePartition, at: int) -> int:
+        """When a source was last known to be read to its end, epoch milliseconds and not after `at`; 0 when it is not. By records it is `at`."""
+        ended: int = self.consumer.ended_ms(tp, source.chunk.upto)
+        return at if ended and self.by_records else min(at, ended)
+
     # -- placing and sending
 
     def place(self, tenant: str) -> int:
@@ -304,8 +309,7 @@ async def tally(app: App, stream: Any) -> None:
             await _count(app, source, block)
         highwater = app.consumer.highwater(message.tp) or 0
         app.vitals.source_lag[message.topic, message.partition] = max(0, highwater - source.chunk.upto)
-        if source.chunk.upto >= highwater:
-            source.caught_up = app.now_ms()
+        source.caught_up = app.read_to_end(message.tp, source, app.now_ms()) or source.caught_up
         decided = sum(len(decision.value) for decision in source.chunk.decisions)
         if len(source.chunk.counts) > CELLS_A_CHUNK or decided > DECIDED_A_CHUNK:
             app.room.clear()
@@ -420,9 +424,9 @@ async def read_back(app: App) -> None:
 
 async def _seal(app: App, tp: TP, source: SourcePartition, at: int, futures: list[Awaitable[Any]]) -> None:
     """Send the empty frame of an idle partition: it seals the last chunk and tells the time."""
-    highwater = app.consumer.highwater(tp)
-    if highwater is not None and source.chunk.upto >= highwater:
-        source.complete_ms = at
+    ended = app.read_to_end(tp, source, at)
+    if ended:
+        source.complete_ms = max(source.complete_ms, ended)
         app.vitals.source_lag[tp.topic, tp.partition] = 0
     source.told_at, source.told_ms = time.monotonic(), at
     record: Record = (None, frames.encode(source.chunk.seal_frame(at, source.complete_ms)), [])

@@ -61,6 +61,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's classes are un
 
     block_topics: frozenset[str] = frozenset()
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._asked: dict[TP, int] = {}
+        """By partition: when the newest fetch that was answered was sent, epoch milliseconds."""
+
     def _new_consumer_thread(self) -> Any:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
@@ -177,7 +182,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's classes are un
         kafka = self._thread._consumer
         if not ours:
             return {}
-        kafka._fetcher._prefetch_backoff = PREFETCH_SECONDS
+        self._asked.clear()
+        if kafka._fetcher._prefetch_backoff != PREFETCH_SECONDS:
+            kafka._fetcher._prefetch_backoff = PREFETCH_SECONDS
+            self._note_questions(kafka._fetcher)
         committed = dict(await kafka._coordinator.fetch_committed_offsets(ours))
         begins = await kafka.beginning_offsets(ours)
         ends = await kafka.end_offsets(ours)
@@ -200,6 +208,31 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's classes are un
             kafka._fetcher.seek_to(tp, committed[tp].offset)
             out[tp] = (committed[tp].offset, committed[tp].metadata)
         return out
+
+    def ended_ms(self, tp: TP, upto: int) -> int:
+        """When the broker was last asked what stands at `upto` or behind, and there was nothing, epoch milliseconds; 0 without such an answer.
+
+        The question's time, not the answer's: a worker that was asleep finds an old answer when it wakes.
+        """
+        # In this order: the end may have grown since.
+        asked, end = self._asked.get(tp, 0), self.highwater(tp)
+        return asked if end is not None and upto >= end else 0
+
+    def _note_questions(self, fetcher: Any) -> None:
+        # In the consumer's thread.
+        ask = fetcher._proc_fetch_request
+
+        async def noted(assignment: Any, node: Any, request: Any) -> bool:
+            at = int(time.time() * 1000)
+            news: bool = await ask(assignment, node, request)
+            for topic, partitions in request.topics:
+                for partition, *_ in partitions:
+                    answered = assignment.state_value(TopicPartition(topic, partition)).timestamp
+                    if answered is not None and answered >= at:
+                        self._asked[TP(topic, partition)] = at
+            return news
+
+        fetcher._proc_fetch_request = noted
 
     # -- commits
 

@@ -459,6 +459,31 @@ def test_a_recovering_worker_lives_and_is_ready_only_with_its_tables(deployment:
     deployment.assert_exact()
 
 
+def test_a_worker_that_was_asleep_calls_nothing_complete_that_it_has_not_read(deployment: Deployment) -> None:
+    deployment.make_topics()
+    worker = deployment.start()
+    deployment.request("ant", "login", 0, partition=0)
+    deployment.all_produced()
+    deployment.assert_exact()
+    for _ in range(3):
+        worker.process.send_signal(signal.SIGSTOP)
+        first = time.time()
+        for n in range(40):
+            deployment.request("bee", "login", n % len(KINDS), partition=n % 3 + 1)
+        deployment.all_produced()
+        time.sleep(4)
+        worker.process.send_signal(signal.SIGCONT)
+        deadline = time.monotonic() + 30
+        while worker.series() != deployment.truth:
+            assert time.monotonic() < deadline, worker.said()
+            page = worker.page("metrics")
+            counted = sum(int(n) for _, _, _, n in SERIES.findall(page))
+            marks = [float(at) for at in COMPLETE.findall(page)]
+            if page and counted < deployment.truth.total():
+                assert min(marks) <= first, f"{counted} of {deployment.truth.total()} counted"
+    assert worker.process.poll() is None
+
+
 def test_a_worker_whose_port_is_taken_says_which_and_what_to_set(deployment: Deployment) -> None:
     deployment.make_topics()
     worker = deployment.start()

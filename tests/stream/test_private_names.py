@@ -32,6 +32,7 @@ CALLED_OR_REPLACED: tuple[tuple[type, str], ...] = (
     (PartitionRecords, "_consume_aborted_up_to"),
     (PartitionRecords, "_contains_abort_marker"),
     (GroupCoordinator, "_do_commit_offsets"),
+    (Fetcher, "_proc_fetch_request"),
 )
 SET_ON_INSTANCES: tuple[tuple[type, str], ...] = (
     (mode.Service, "_stopped"),
