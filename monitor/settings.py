@@ -58,7 +58,7 @@ class Settings:
     """What tells a worker the time: "machine", or "records", the newest timestamp read, to play recorded requests in their own time."""
     users_secret: str = ""
     """With it users are counted, by keyed hashes; the same for all workers. Empty: they are not, and statements lack that reading.
-    Counting them takes a worker about twice the CPU (`counting.users` has the figures)."""
+    Counting them takes a worker about three times the CPU (`counting.users` has the figures)."""
     at_risk_probability: float = 0.8
     """A month is announced as at risk when the chance of missing a threshold is at least this."""
     clear_probability: float = 0.5

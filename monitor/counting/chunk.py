@@ -339,7 +339,7 @@ class Reader:
         """Note who made the requests of these texts, by number, and minutes; those in doubt (-1) are noted one by one."""
         texts, which = np.unique(when << 32 | numbers, return_inverse=True)
         places: list[tuple[set[int], bool, Mapping[bytes, int]] | None] = [None] * len(texts)
-        for index, user in set(zip(which.tolist(), users, strict=True)):
+        for index, user in zip(which.tolist(), users, strict=True):
             if not user:
                 continue
             place = places[index]

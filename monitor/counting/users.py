@@ -9,8 +9,8 @@ Rules:
   densely the hashes lie, with a standard error of about 1 / sqrt(MOST - 1), 13 %, each minute on its own; over many minutes it averages out.
 - A failure that nobody has classified counts as one. Requests without a user are not in it.
 - It costs more than all the rest of counting, and nothing without a secret (`Settings.users_secret`). On two cores of an AMD EPYC, 2,000 tenants
-  with 5,000 users each: `tests/benchmarks/users.py` counts a record in 7.5 us of CPU instead of 2.8 (2.7 times), into frames twice as large; a
-  worker drains a backlog (`tests/benchmarks/drain.py --records 1500000 --users --peers`) at 12.7 us a record instead of 5.7 (2.3 times).
+  with 5,000 users each: `tests/benchmarks/users.py` counts a record in 10.0 us of CPU instead of 2.6 (3.9 times), into frames twice as large; a
+  worker drains a backlog (`tests/benchmarks/drain.py --records 1500000 --users --peers`) at 10.8 us a record instead of 3.3 (3.3 times).
 
 A sample is a sorted list of integers: 63 bits of hash, and the lowest bit says whether the user failed.
 """
