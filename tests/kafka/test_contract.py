@@ -237,7 +237,7 @@ def test_a_journal_record_that_is_gone_is_named_by_the_count_that_it_held(march:
     assert found.json["difference"]["statement"] == "acme/2026-03/provisional"
     assert found.json["difference"]["path"].startswith("$.affected")
     assert found.err.startswith("differs: acme/2026-03/provisional: $.affected")
-    assert len(gone) == 1
+    assert gone  # several, where a flush came between the minute's requests
 
 
 def test_an_altered_statement_is_named_even_when_its_sums_agree_and_nothing_follows_it(

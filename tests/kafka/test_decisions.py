@@ -97,6 +97,8 @@ def test_malformed_decisions_of_every_kind_are_kept_with_the_reason_and_their_ne
     now = played.status("acme")
     assert (now["good"], now["bad"], now["unclassified"], now["zone"]) == (7, 0, 0, "Europe/London")
     assert now["support"] == ["4711"]
+    # What is announced comes with a checkpoint, after the status.
+    played.until("the claim is held", lambda: played.run("claim", "list", "acme", "--json").json["credits"])
     [waiting] = played.run("claim", "list", "acme", "--json").json["credits"]
     assert [claim["id"] for claim in waiting["claims"]] == ["c-1"]
 
