@@ -260,9 +260,9 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
             return source.newest_ms
         return self.newest_ms
 
-    def read_to_end(self, tp: TP, source: SourcePartition, at: int) -> int:
-        """When a source was last known to be read to its end, epoch milliseconds and not after `at`; 0 when it is not. By records it is `at`."""
-        ended: int = self.consumer.ended_ms(tp, source.chunk.upto)
+    def read_to_end(self, tp: TP, upto: int, at: int) -> int:
+        """When a source was last known to end at `upto`, epoch milliseconds and not after `at`; 0 when there is more. By records it is `at`."""
+        ended: int = self.consumer.ended_ms(tp, upto)
         return at if ended and self.by_records else min(at, ended)
 
     # -- placing and sending
@@ -309,7 +309,7 @@ async def tally(app: App, stream: Any) -> None:
             await _count(app, source, block)
         highwater = app.consumer.highwater(message.tp) or 0
         app.vitals.source_lag[message.topic, message.partition] = max(0, highwater - source.chunk.upto)
-        source.caught_up = app.read_to_end(message.tp, source, app.now_ms()) or source.caught_up
+        source.caught_up = app.read_to_end(message.tp, source.chunk.upto, app.now_ms()) or source.caught_up
         decided = sum(len(decision.value) for decision in source.chunk.decisions)
         if len(source.chunk.counts) > CELLS_A_CHUNK or decided > DECIDED_A_CHUNK:
             app.room.clear()
@@ -388,11 +388,12 @@ async def flush(app: App, *, final: bool = False) -> None:
                 if final or silent or (app.by_records and at > source.told_ms):
                     await _seal(app, tp, source, at, futures)
                 continue
-            taken = source.chunk.take()
+            # Counting goes on while this is sent: what it catches up with from here on stands in the next chunk.
+            taken, caught_up = source.chunk.take(), source.caught_up
             commits[tp] = (taken.upto, READ_MARK)
             for partition, frame in enumerate(taken.frames(app.place, app.journal_partitions, at, source.complete_ms)):
                 futures.append(await app.produce(app.journal_name, partition, (None, frames.encode(frame), [])))
-            source.complete_ms = source.caught_up
+            source.complete_ms = caught_up
             source.told_at = 0.0
         try:
             await durable(futures)
@@ -423,8 +424,8 @@ async def read_back(app: App) -> None:
 
 
 async def _seal(app: App, tp: TP, source: SourcePartition, at: int, futures: list[Awaitable[Any]]) -> None:
-    """Send the empty frame of an idle partition: it seals the last chunk and tells the time."""
-    ended = app.read_to_end(tp, source, at)
+    """Send the empty frame of an idle partition: it seals the last chunk and tells the time, and never of what the open chunk holds."""
+    ended = app.read_to_end(tp, source.chunk.start, at)
     if ended:
         source.complete_ms = max(source.complete_ms, ended)
         app.vitals.source_lag[tp.topic, tp.partition] = 0
