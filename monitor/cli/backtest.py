@@ -104,7 +104,7 @@ def backtest(
         raise typer.Exit(2)
     try:
         populations = populations_of(tenant_months, seed) if synthetic else [from_csv(files or [], seed)]
-    except (BadCsv, OSError) as fault:
+    except BadCsv as fault:
         errors.print(str(fault), style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     trails: list[Trail] = []
@@ -162,7 +162,14 @@ def from_csv(files: Iterable[Path], seed: int) -> Population:
     requests: dict[str, float] = {}
     faults: list[str] = []
     for file in files:
-        _read(file, failures, requests, faults)
+        try:
+            _read(file, failures, requests, faults)
+        except FileNotFoundError:
+            faults.append(f"{file}: expected a CSV file, found nothing of that name")
+        except OSError as fault:
+            faults.append(f"{file}: expected a CSV file, found none that can be read: {fault.strerror}")
+        except (UnicodeDecodeError, csv.Error):
+            faults.append(f"{file}: expected a CSV file in UTF-8, found bytes that are none")
     if faults:
         more = [f"and {len(faults) - FAULTS_SHOWN} more"] if len(faults) > FAULTS_SHOWN else []
         raise BadCsv("\n".join(faults[:FAULTS_SHOWN] + more))

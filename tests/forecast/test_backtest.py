@@ -163,6 +163,27 @@ def test_a_file_without_its_header_is_refused(tmp_path):
     assert "line 1: expected the columns tenant,start,end,failing_share, found a,2026-01" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"\x9a\x01\xff\n", "expected a CSV file in UTF-8, found bytes that are none"),
+        (
+            b'tenant,start,end,failing_share\n"' + b"a" * 200_000,
+            "expected a CSV file in UTF-8, found bytes that are none",
+        ),
+        (b"", "line 1: expected the columns tenant,start,end,failing_share, found nothing"),
+        (None, "expected a CSV file, found nothing of that name"),
+    ],
+    ids=["bytes", "endless field", "empty", "absent"],
+)
+def test_a_file_that_is_no_csv_is_refused_in_one_line(tmp_path, content, complaint):
+    file = tmp_path / "failures.csv"
+    if content is not None:
+        file.write_bytes(content)
+    done = run(file)
+    assert (done.exit_code, done.stderr) == (2, f"{file}: {complaint}\n")
+
+
 def test_files_and_generated_histories_are_one_or_the_other():
     assert run().exit_code == 2
     assert run("--synthetic", "failures.csv").exit_code == 2
