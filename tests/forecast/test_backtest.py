@@ -42,6 +42,15 @@ def test_the_forecast_is_ahead_of_the_simpler_ways(judged):
         assert result["brier"]["99"][kind] < 1.1 * result["baselines"]["day-block"]["brier"]["99"][kind]
 
 
+def test_who_is_told_when_the_failure_ends_does_better_while_it_lasts_and_alike_at_other_times(judged):
+    result, trails = judged
+    assert result["told_the_end"]["brier"]["99"]["incident"] < 0.9 * result["brier"]["99"]["incident"]
+    quiet = [look for t in trails for look in t.looks if look.kind == "random" and not look.made.failing]
+    assert len(quiet) > 200
+    for look in quiet:
+        assert look.baselines["told the end"].tolist() == list(look.made.probability.values())
+
+
 def test_what_is_said_to_be_likely_is(judged):
     result, _ = judged
     assert result["calibration_error"]["random"] < 0.08
