@@ -526,10 +526,10 @@ def answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int], lasts: Floats
     total = facts.total[:, None] + requests
     bad = facts.bad[:, None] + failures
     probability = []
+    failed, most = FULL * bad, total.max(axis=1)
     for threshold in thresholds:
-        allowed = (FULL - threshold) * total
-        missed = (FULL * bad > allowed).mean(axis=1)
-        certain = (FULL * facts.bad[:, None] > allowed).all(axis=1)
+        missed = np.count_nonzero(failed > (FULL - threshold) * total, axis=1) / DRAWS
+        certain = FULL * facts.bad > (FULL - threshold) * most
         open_still = (expected > 0) & ~certain
         probability.append(np.where(certain, 1.0, np.where(open_still, np.clip(missed, FLOOR, 1 - FLOOR), missed)))
     asked = facts.total + expected > 0
