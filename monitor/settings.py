@@ -19,6 +19,8 @@ import msgspec
 
 PREFIX = "MONITOR_"
 CONFIG = "MONITOR_CONFIG"
+LONGEST_SESSION_SECONDS = 20.0
+"""The broker's answers are waited for that long, and it may be no shorter than a session."""
 
 
 class SettingsError(ValueError):
@@ -70,7 +72,7 @@ class Settings:
     company_holidays: tuple[date, ...] = ()
     """Further days of that kind; in the environment with commas between them."""
     session_seconds: float = 6.0
-    """After this long without a heartbeat a worker's partitions go to others."""
+    """After this long without a heartbeat a worker's partitions go to others; 20 at most."""
     prometheus_url: str = "http://127.0.0.1:9090"
     alertmanager_url: str = "http://127.0.0.1:9093"
 
@@ -86,6 +88,8 @@ class Settings:
         for name in ("http_port", "partitions", "replicas", "flush_seconds", "checkpoint_seconds", "session_seconds"):
             if getattr(self, name) <= 0:
                 faults.append(f"{name}: expected more than 0, found {getattr(self, name)}")
+        if self.session_seconds > LONGEST_SESSION_SECONDS:
+            faults.append(f"session_seconds: expected {LONGEST_SESSION_SECONDS} at most, found {self.session_seconds}")
         if not 0 < self.clear_probability <= self.at_risk_probability < 1:
             faults.append(
                 f"clear_probability: expected 0 < clear <= at_risk < 1, found {self.clear_probability} and "

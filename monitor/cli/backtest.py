@@ -27,6 +27,8 @@ the share of the looks whose month is missed.
   certain.
 - `m_star_within_25_percent`, `m_star_median_ratio`, `m_star_looks`: the point of no return, predicted over actual
 - `baselines` {name: {brier, brier_skill, log_loss, calibration_error}}
+- `told_the_end` {brier, brier_skill, log_loss, calibration_error}: the forecast when it is told in which minute the
+  present failure ends, which no forecast knows: how hard these histories are
 - `populations` {name: {tenant_months, base_rate, looks_missed, brier, brier_skill, calibration_error, coverage,
   policies, m_star_within_25_percent}}: each history on its own
 - `seconds_per_tenant`: CPU seconds for one forecast
@@ -55,6 +57,7 @@ from rich.table import Table
 
 from monitor.contract.period import Period, minute_of, month, month_after, month_at
 from monitor.forecast.backtest import Population, Spent, Tenancy, Trail, replay
+from monitor.forecast.baselines import TOLD
 from monitor.forecast.generate import WORLDS, Crowd, Outage, World, outages
 from monitor.forecast.judge import judge
 
@@ -104,7 +107,7 @@ def backtest(
         raise typer.Exit(2)
     try:
         populations = populations_of(tenant_months, seed) if synthetic else [from_csv(files or [], seed)]
-    except (BadCsv, OSError) as fault:
+    except BadCsv as fault:
         errors.print(str(fault), style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     trails: list[Trail] = []
@@ -162,7 +165,14 @@ def from_csv(files: Iterable[Path], seed: int) -> Population:
     requests: dict[str, float] = {}
     faults: list[str] = []
     for file in files:
-        _read(file, failures, requests, faults)
+        try:
+            _read(file, failures, requests, faults)
+        except FileNotFoundError:
+            faults.append(f"{file}: expected a CSV file, found nothing of that name")
+        except OSError as fault:
+            faults.append(f"{file}: expected a CSV file, found none that can be read: {fault.strerror}")
+        except (UnicodeDecodeError, csv.Error):
+            faults.append(f"{file}: expected a CSV file in UTF-8, found bytes that are none")
     if faults:
         more = [f"and {len(faults) - FAULTS_SHOWN} more"] if len(faults) > FAULTS_SHOWN else []
         raise BadCsv("\n".join(faults[:FAULTS_SHOWN] + more))
@@ -269,7 +279,8 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
     console.print(f"Looks at random times / during incidents whose month is missed: {missed}")
     columns = ("", "Brier 99 %", "95 %", "90 %", "skill 99 %", "log loss 99 %", "calibration")
     table = Table(*columns, title="At random times / during incidents")
-    for name, one in (("forecast", result), *result["baselines"].items()):
+    compared = {"forecast": result, **result["baselines"], TOLD: result["told_the_end"]}
+    for name, one in compared.items():
         scores = [_pair(one["brier"][threshold]) for threshold in result["base_rate"]]
         others = (one["brier_skill"]["99"], one["log_loss"]["99"], one["calibration_error"])
         table.add_row(name, *scores, *(_pair(other) for other in others))

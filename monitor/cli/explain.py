@@ -6,7 +6,7 @@ import json
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -20,8 +20,8 @@ from monitor.contract.terms import label
 from monitor.settings import Settings, load
 
 PROMETHEUS_SECONDS = 5.0
-ALERT_STEP_SECONDS = 300
-"""How finely Prometheus is asked when alerts fired."""
+ALERT_SPAN_SECONDS = 7 * 86_400
+"""How much is asked at once: Prometheus gives at most 11,000 points of a series, and these are minutes."""
 
 
 def explain(
@@ -43,7 +43,8 @@ def explain(
     mine = [event for event in events if chosen in (event.get("period"), event.get("month"))]
     told = explained(engine.listened(found), status if status and status["period"] == chosen else None, mine)
     period = found.agreements.known(found.as_of).month(chosen, found.extension).period
-    told["alerts"] = _alerts(settings, tenant, period.start * 60, min(period.end * 60, found.as_of // 1000))
+    begins, ends, now = period.start * 60, period.end * 60, found.as_of // 1000
+    told["alerts"] = _alerts(settings, tenant, begins, min(ends, now), goes_on=now < ends)
     typer.echo(json.dumps(told) if as_json else "\n".join(lines(told)))
 
 
@@ -61,14 +62,42 @@ async def _said(settings: Settings, tenant: str) -> tuple[dict[str, Any] | None,
     return status, list(events.values())
 
 
-def _alerts(settings: Settings, tenant: str, start: int, end: int) -> list[dict[str, str]] | None:
-    """When alerts about the tenant fired, as Prometheus has it (epoch seconds [start, end)); None when it does not answer."""
+def _alerts(
+    settings: Settings, tenant: str, start: int, end: int, *, goes_on: bool
+) -> list[dict[str, str | None]] | None:
+    """When alerts about the tenant fired, as Prometheus has it (epoch seconds [start, end)); None when it does not answer.
+
+    Each stretch of minutes is one: `from` a minute, `to` the minute outside, None while it `goes_on` at the end.
+    """
+    fired: dict[tuple[str, str, str], set[int]] = {}
+    for first in range(start, max(end, start + 1), ALERT_SPAN_SECONDS):
+        series = _fired(settings, tenant, first, min(first + ALERT_SPAN_SECONDS, end))
+        if series is None:
+            return None
+        for each in series:
+            of = each["metric"]
+            minutes = fired.setdefault((of["alertname"], of.get("threshold", ""), of.get("request", "")), set())
+            minutes |= {int(at) // 60 for at, _ in each["values"]}
+    found: list[dict[str, str | None]] = []
+    for (alert, threshold, request), minutes in fired.items():
+        for begun, upto in stretches(minutes):
+            # The rules may not have been evaluated yet in a minute that has just begun.
+            still = goes_on and upto * 60 > end - 60
+            times = {"from": _instant(begun * 60), "to": None if still else _instant(upto * 60)}
+            found.append({"alert": alert, "threshold": threshold, "request": request, **times})
+    return sorted(found, key=lambda each: (each["from"], each["alert"], each["threshold"], each["request"]))
+
+
+def _fired(settings: Settings, tenant: str, start: int, end: int) -> list[dict[str, Any]] | None:
+    """Series with a point (t, _) in each minute in which an alert fired, however short; None without an answer."""
+    name = json.dumps(tenant, ensure_ascii=False)
     query = urllib.parse.urlencode(
         {
-            "query": f'ALERTS{{alertstate="firing",tenant="{tenant}"}}',
-            "start": start,
-            "end": max(end, start + 1),
-            "step": ALERT_STEP_SECONDS,
+            # Of both ends: older versions of Prometheus take in the instant at which a range begins, newer ones do not.
+            "query": f'max_over_time(ALERTS{{alertstate="firing",tenant={name}}}[59s999ms])',
+            "start": start + 59.999,
+            "end": max(-(-end // 60) * 60, start + 60),
+            "step": 60,
         }
     )
     url = f"{settings.prometheus_url.rstrip('/')}/api/v1/query_range?{query}"
@@ -76,21 +105,20 @@ def _alerts(settings: Settings, tenant: str, start: int, end: int) -> list[dict[
         return None
     try:
         with urllib.request.urlopen(url, timeout=PROMETHEUS_SECONDS) as answer:  # noqa: S310  # checked above
-            series = json.loads(answer.read())["data"]["result"]
+            return list(json.loads(answer.read())["data"]["result"])
     except (OSError, ValueError, KeyError):
         return None
-    return sorted(
-        (
-            {
-                "alert": each["metric"]["alertname"],
-                "threshold": each["metric"].get("threshold", ""),
-                "from": _instant(each["values"][0][0]),
-                "to": _instant(each["values"][-1][0]),
-            }
-            for each in series
-        ),
-        key=lambda each: (each["from"], each["alert"], each["threshold"]),
-    )
+
+
+def stretches(minutes: Collection[int]) -> list[tuple[int, int]]:
+    """Minutes as stretches [from, to) without a gap, in order."""
+    found: list[tuple[int, int]] = []
+    for minute in sorted(minutes):
+        if found and found[-1][1] == minute:
+            found[-1] = (found[-1][0], minute + 1)
+        else:
+            found.append((minute, minute + 1))
+    return found
 
 
 def _instant(seconds: float) -> str:
@@ -187,10 +215,21 @@ def _foreseen(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"  in 90 of 100 cases between {low} and {high}, most likely about {middle}"
     for threshold, probability in made["breach_probability"].items():
         left = (made["minutes_left"] or {}).get(threshold)
-        sure = (
-            "" if left is None else f"; certain in {left:.0f} minutes of the present failure" if left else "; certain"
-        )
-        yield f"  below {threshold} %: {100 * probability:.0f} of 100{sure}"
+        sure = f"; certain after {left:.0f} more minutes of the present failure" if left else ""
+        state = made["verdicts"].get(threshold, "none")
+        verdict = "" if state == "none" else f" (announced: {state.replace('_', ' ')})"
+        yield f"  below {threshold} %: {_chance(probability)}{sure}{verdict}"
+
+
+def _chance(probability: float) -> str:
+    """Nothing is said to be certain, or to be impossible, that is only nearly so."""
+    if probability >= 1:
+        return "certain"
+    if probability > 0.99:
+        return "over 99 of 100"
+    if 0 < probability < 0.01:
+        return "under 1 of 100"
+    return f"{100 * probability:.0f} of 100"
 
 
 def _announced(told: Mapping[str, Any]) -> Iterator[str]:
@@ -205,9 +244,13 @@ def _announced(told: Mapping[str, Any]) -> Iterator[str]:
             else f"claim for {event['date']} by {event['claim_by']}"
         )
         yield f"  {event['time']}  {event['type']}  {what}"
-    alerts: Sequence[Mapping[str, str]] | None = told["alerts"]
+    alerts: Sequence[Mapping[str, str | None]] | None = told["alerts"]
     if alerts is None:
         yield "  which alerts fired is not known: Prometheus does not answer (MONITOR_PROMETHEUS_URL)"
     for each in alerts or ():
         threshold = f" {each['threshold']} %" if each["threshold"] else ""
-        yield f"  {each['from']} to {each['to']}  alert {each['alert']}{threshold}"
+        request = f" {each['request']}" if each["request"] else ""
+        until = f"to {each['to']}" if each["to"] else "and still"
+        yield f"  {each['from']} {until}  alert {each['alert']}{threshold}{request}"
+    if alerts is not None and not alerts:
+        yield "  no alert fired, as far as Prometheus remembers"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -34,6 +35,8 @@ QUIET_SECONDS = 3.0
 """The worker has counted everything when it has had nothing to do for this long."""
 DRAIN_SECONDS = 600.0
 WORST = 10
+TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+"""What Kafka takes as the name of a topic."""
 HANDED_ON = (
     "kafka_bootstrap", "http_port", "topic_prefix", "data_dir", "clock", "flush_seconds", "checkpoint_seconds",
     "at_risk_probability", "clear_probability", "partitions",
@@ -72,6 +75,8 @@ def replay(
         adapter(form)
         agreed = _contracts(contracts) if contracts else []
         found = list(_lines(Path(source))) if Path(source).is_file() else None
+        if found is None and not TOPIC.fullmatch(source):
+            raise ValueError(f"expected a file or the name of a topic, found {source!r}, which is no file")
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
     try:
@@ -133,6 +138,10 @@ async def _replay(
     records = in_time(await _topic(settings, source) if found is None else found, form)
     if not records:
         raise topics.MissingTopics(f"{source}: expected records, found none")
+    if not records[-1][0]:
+        raise topics.MissingTopics(
+            f"{source}: expected {form} records, found none that says when it happened; see --form"
+        )
     own = replace(
         settings,
         topic_prefix=f"replay-{os.getpid()}-{int(time.time())}.",
@@ -170,9 +179,16 @@ def _lines(path: Path) -> Iterator[tuple[int | None, bytes]]:
 
 async def _topic(settings: Settings, name: str) -> list[tuple[int | None, bytes]]:
     from monitor.stream.reading import reader
+    from monitor.stream.topics import MissingTopics, Unreachable
 
-    async with reader(replace(settings, topic_prefix=""), name) as source:
-        return [(record.timestamp, record.value) for record in await source.news() if record.value is not None]
+    try:
+        async with reader(replace(settings, topic_prefix=""), name) as source:
+            return [(record.timestamp, record.value) for record in await source.news() if record.value is not None]
+    except MissingTopics:
+        where = settings.kafka_bootstrap
+        raise MissingTopics(f"{name}: expected a file, or a topic on {where}, found neither") from None
+    except Unreachable as error:
+        raise Unreachable(f"{name} is no file; whether it is a topic is not known: {error}") from None
 
 
 def in_time(found: Sequence[tuple[int | None, bytes]], form: str) -> list[Recorded]:

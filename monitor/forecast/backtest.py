@@ -13,7 +13,7 @@ import numpy as np
 
 from monitor.contract.period import DAY, Period
 from monitor.contract.terms import FULL
-from monitor.forecast.baselines import baselines
+from monitor.forecast.baselines import TOLD, baselines, told
 from monitor.forecast.fleet import Fleet
 from monitor.forecast.generate import Crowd, Outage, counts
 from monitor.forecast.history import Floats, History, Ints
@@ -234,9 +234,17 @@ def _look(
         asked = [i for i, s in enumerate(some) if s[1] != "path"]
         others = {}
         if asked:
-            others = baselines([months[i] for i in asked], [histories[i] for i in asked], fleet, THRESHOLDS)
+            theirs_months, theirs_histories = [months[i] for i in asked], [histories[i] for i in asked]
+            others = baselines(theirs_months, theirs_histories, fleet, THRESHOLDS)
+            ends = [_ends(some[i][0], some[i][2].now) for i in asked]
+            others[TOLD] = told(theirs_months, theirs_histories, fleet, THRESHOLDS, ends)
         rows = {i: row for row, i in enumerate(asked)}
         for i, (trail, kind, month, _) in enumerate(some):
             theirs = {name: p[rows[i]] for name, p in others.items()} if i in rows else None
             trail.looks.append(Look(kind, month.now, month.bad, made[i], theirs))
     waiting.clear()
+
+
+def _ends(trail: Trail, now: int) -> int:
+    """The minute outside of what truly fails at `now`; `now` when nothing does."""
+    return max((one.end for one in trail.outages if one.start <= now < one.end), default=now)

@@ -5,6 +5,9 @@ share of the month so far does. *hold*: the present failure goes on for six hour
 *climatology*: the rest is like a stretch of the fleet's past days, whatever happens now. *day-block*: the rest is like
 a stretch of the tenant's own past days (the fleet's, before it has many), after the present failure, which lasts as
 long as a past one that got as old.
+
+One more is to be told how hard the histories are, since no two score alike: `told`, the forecast when it is told in which
+minute the present failure ends. Whoever is not told that can hardly do better.
 """
 
 from __future__ import annotations
@@ -17,7 +20,17 @@ import numpy as np
 from monitor.contract.terms import FULL
 from monitor.forecast.fleet import Fleet
 from monitor.forecast.history import Floats, History
-from monitor.forecast.mixture import ARRIVING, RESIDUAL, Facts, MonthSoFar, facts_of, stretches, survivors, uniform
+from monitor.forecast.mixture import (
+    ARRIVING,
+    RESIDUAL,
+    Facts,
+    MonthSoFar,
+    answers,
+    facts_of,
+    stretches,
+    survivors,
+    uniform,
+)
 
 HOLD_MINUTES = 360.0
 OWN_DAYS_LEAST = 14
@@ -25,6 +38,8 @@ OWN_DAYS_LEAST = 14
 OWN_INCIDENTS = 10
 """Past incidents from which the tenant's own tell how long the present one lasts, and not the fleet's."""
 NAMES = ("burn rate", "hold", "climatology", "linear", "day-block")
+TOLD = "told the end"
+"""The name of `told`."""
 
 
 def baselines(
@@ -54,6 +69,20 @@ def baselines(
         "day-block": blocks,
     }
     return {name: _below(facts, failures[name], thresholds) for name in NAMES}
+
+
+def told(
+    months: Sequence[MonthSoFar],
+    histories: Sequence[History],
+    fleet: Fleet,
+    thresholds: Sequence[int],
+    ends: Sequence[int],
+) -> Floats:
+    """P(below) of the forecast when it knows the epoch minutes `ends` at which the months' present failures end: (months, thresholds)."""
+    facts = facts_of(months, histories, fleet)
+    lasts = np.array([max(end - month.now, 0) for end, month in zip(ends, months, strict=True)], dtype=np.float64)
+    made = answers(facts, fleet, thresholds, lasts)
+    return np.array([[one.probability[t] for t in thresholds] for one in made])
 
 
 def _below(facts: Facts, failures: Floats, thresholds: Sequence[int]) -> Floats:

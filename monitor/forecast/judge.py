@@ -9,7 +9,7 @@ import numpy as np
 
 from monitor.contract.terms import FULL, label
 from monitor.forecast.backtest import PAGES, THRESHOLDS, Look, Trail
-from monitor.forecast.baselines import NAMES
+from monitor.forecast.baselines import NAMES, TOLD
 from monitor.forecast.history import Floats
 
 KINDS = ("random", "incident")
@@ -33,7 +33,8 @@ class _Looks:
         self.p = np.array([[k.made.probability[t] for t in THRESHOLDS] for _, k in found]).reshape(shape)
         self.missed = np.array([[r.crossed[t] is not None for t in THRESHOLDS] for r, _ in found]).reshape(shape)
         self.others = {
-            name: np.array([k.baselines[name] for _, k in found if k.baselines]).reshape(shape) for name in NAMES
+            name: np.array([k.baselines[name] for _, k in found if k.baselines]).reshape(shape)
+            for name in (*NAMES, TOLD)
         }
         self.quarter = np.array([r.quarter(k.now) for r, k in found], dtype=int)
         self.open = np.array([_open(r.crossed[THRESHOLDS[0]], k.now) for r, k in found], dtype=bool)
@@ -89,16 +90,19 @@ def judge(trails: Sequence[Trail]) -> dict[str, Any]:
         "coverage_under_300_requests_a_day": _mean(looks["random"].covered[looks["random"].small]),
         "policies": _policies(trails),
         **_room(trails),
-        "baselines": {
-            name: {
-                "brier": _scores(looks, _brier, name),
-                "brier_skill": _scores(looks, _skill, name),
-                "log_loss": _scores(looks, _log_loss, name),
-                "calibration_error": {
-                    kind: _calibration(looks[kind].others[name][:, 0], looks[kind].missed[:, 0]) for kind in KINDS
-                },
-            }
-            for name in NAMES
+        "baselines": {name: _simpler(looks, name) for name in NAMES},
+        "told_the_end": _simpler(looks, TOLD),
+    }
+
+
+def _simpler(looks: dict[str, _Looks], name: str) -> dict[str, Any]:
+    """The figures of what is not the forecast."""
+    return {
+        "brier": _scores(looks, _brier, name),
+        "brier_skill": _scores(looks, _skill, name),
+        "log_loss": _scores(looks, _log_loss, name),
+        "calibration_error": {
+            kind: _calibration(looks[kind].others[name][:, 0], looks[kind].missed[:, 0]) for kind in KINDS
         },
     }
 

@@ -113,7 +113,7 @@ def forecast(
         raise ValueError(f"expected thresholds in basis points (9900 is 99 %), found {tuple(thresholds)}")
     made: list[Forecast] = []
     for first in range(0, len(months), CHUNK):
-        made += _answers(
+        made += answers(
             facts_of(months[first : first + CHUNK], histories[first : first + CHUNK], fleet), fleet, thresholds
         )
     return made
@@ -373,8 +373,8 @@ def _normal(uniform: Floats) -> Floats:
     return np.asarray(_NORMAL[(uniform * _CELLS).astype(np.int64)])
 
 
-def _present_failure(facts: Facts, fleet: Fleet, rows: Ints) -> tuple[Floats, Floats]:
-    """Failures, and the crowd's extra requests, still to come from the present failure: (rows, DRAWS) each."""
+def _still_lasting(facts: Facts, fleet: Fleet, rows: Ints) -> Floats:
+    """How many minutes longer the present failure of the tenants `rows` lasts: (rows, DRAWS)."""
     seeds = facts.seeds[rows]
     u, own = uniform(seeds, RESIDUAL), uniform(seeds, _OWN)
     counts = facts.incidents.counts[rows]
@@ -383,9 +383,14 @@ def _present_failure(facts: Facts, fleet: Fleet, rows: Ints) -> tuple[Floats, Fl
     minutes = pace * fleet.lasting.residual(facts.age[rows, None] / pace, u)
     seen = survivors(facts, fleet, rows, u, own < (counts / (counts + OWN_INCIDENTS))[:, None])
     seen[:, 0::2] = np.nan
-    minutes = np.where(np.isnan(seen), minutes, seen)
+    return np.where(np.isnan(seen), minutes, seen)
+
+
+def _present_failure(facts: Facts, rows: Ints, minutes: Floats) -> tuple[Floats, Floats]:
+    """Failures, and the crowd's extra requests, still to come from the present failure that lasts so long: (rows, DRAWS) each."""
     spread = 0.25 + 0.5 / np.sqrt(1 + facts.failures[rows, None])
-    severity = np.minimum(facts.severity[rows, None] * np.exp(spread * _normal(uniform(seeds, _SEVERITY))), 1.0)
+    severity = facts.severity[rows, None] * np.exp(spread * _normal(uniform(facts.seeds[rows], _SEVERITY)))
+    severity = np.minimum(severity, 1.0)
     volume = facts.volume.upto(rows[:, None], minutes)
     crowd = facts.crowd[rows, None]
     return severity * crowd * volume, (crowd - 1) * volume
@@ -489,7 +494,8 @@ def _stretch(sums: Floats, rows: Ints, days: Ints, start: Ints, length: Ints) ->
     )
 
 
-def _answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int]) -> list[Forecast]:
+def answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int], lasts: Floats | None = None) -> list[Forecast]:
+    """The forecasts for a chunk of tenants. `lasts` (tenants,): minutes that present failures go on, where those are known, to judge by."""
     size = facts.seeds.size
     expected = facts.volume.all
     days = np.maximum(facts.left / DAY, 1.0)
@@ -505,7 +511,8 @@ def _answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int]) -> list[Fore
     requests = np.broadcast_to(expected[:, None], failures.shape).copy()
     rows = np.flatnonzero(facts.failing)
     if rows.size:
-        more_failures, more_requests = _present_failure(facts, fleet, rows)
+        minutes = _still_lasting(facts, fleet, rows) if lasts is None else lasts[rows, None]
+        more_failures, more_requests = _present_failure(facts, rows, minutes)
         failures[rows] += more_failures
         requests[rows] += more_requests
     requests *= volume

@@ -32,7 +32,7 @@ from monitor.engine.engine import Checkpoint, Engine
 from monitor.engine.state import Announcement
 from monitor.engine.verdict import Policy
 from monitor.engine.vitals import Vitals
-from monitor.settings import Settings
+from monitor.settings import LONGEST_SESSION_SECONDS, Settings
 from monitor.stream import blocks
 from monitor.stream.blocks import Block
 from monitor.stream.store import STAMP, Table
@@ -558,7 +558,7 @@ async def _send_batch(
 
 def make(settings: Settings) -> App:
     """A Faust app on these settings, with its agents, its table and its tasks; `App.prepare` binds the rest before it runs."""
-    deadline = 20.0
+    deadline = LONGEST_SESSION_SECONDS
     return App(
         settings.topic_prefix + settings.group,
         broker="kafka://" + settings.kafka_bootstrap.replace(",", ";"),

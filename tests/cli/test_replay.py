@@ -93,3 +93,29 @@ def test_a_contract_that_cannot_be_read_is_named_with_its_line_before_anything_i
     assert done.returncode == 2
     assert "line 2" in done.stderr
     assert "IANA zone" in done.stderr
+
+
+def refused(folder: Path, *arguments: str) -> tuple[int, str]:
+    """The exit code and what is said, without a Kafka."""
+    done = subprocess.run(
+        [*MONITOR, "replay", *arguments],
+        env={**os.environ, "MONITOR_KAFKA_BOOTSTRAP": "127.0.0.1:1", "COLUMNS": "200"},
+        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+def test_records_that_say_nothing_of_their_time_are_not_played_as_if_they_were_of_1970(tmp_path: Path) -> None:
+    (tmp_path / "requests.jsonl").write_text("no request\n{}\n")
+    code, said = refused(tmp_path, "requests.jsonl")
+    assert code == 1
+    assert "requests.jsonl: expected native records, found none that says when it happened; see --form" in said
+
+
+def test_a_file_that_is_not_there_is_said_to_be_none_before_anybody_looks_for_a_topic(tmp_path: Path) -> None:
+    code, said = refused(tmp_path, "logs/requests.jsonl")
+    assert code == 2
+    assert "expected a file or the name of a topic, found 'logs/requests.jsonl', which is no file" in said
+    code, said = refused(tmp_path, "requests.jsonl")
+    assert code == 3
+    assert "requests.jsonl is no file; whether it is a topic is not known: no Kafka at 127.0.0.1:1" in said

@@ -66,6 +66,7 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
             "MONITOR_HTTP_PORT": "eighty",
             "MONITOR_PARTITIONS": "0",
             "MONITOR_FLUSH_SECONDS": "-1",
+            "MONITOR_SESSION_SECONDS": "30",
             "MONITOR_SOURCES": "auth-requests",
             "MONITOR_CODES": "E-1=nobody",
             "MONITOR_GRUP": "x",
@@ -76,6 +77,7 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
         "unknown key 'grop'", "replicas: ", "found 'many'", "http_port: ", "found 'eighty'", "partitions: expected more than 0, found 0",
         "flush_seconds: expected more than 0, found -1.0", "MONITOR_SOURCES: expected name=value,name=value, found 'auth-requests'",
         "codes.E-1: expected server, client or external, found 'nobody'", "unknown variable MONITOR_GRUP",
+        "session_seconds: expected 20.0 at most, found 30.0",
     ):  # fmt: skip
         assert each in said
 

@@ -42,6 +42,15 @@ def test_the_forecast_is_ahead_of_the_simpler_ways(judged):
         assert result["brier"]["99"][kind] < 1.1 * result["baselines"]["day-block"]["brier"]["99"][kind]
 
 
+def test_who_is_told_when_the_failure_ends_does_better_while_it_lasts_and_alike_at_other_times(judged):
+    result, trails = judged
+    assert result["told_the_end"]["brier"]["99"]["incident"] < 0.9 * result["brier"]["99"]["incident"]
+    quiet = [look for t in trails for look in t.looks if look.kind == "random" and not look.made.failing]
+    assert len(quiet) > 200
+    for look in quiet:
+        assert look.baselines["told the end"].tolist() == list(look.made.probability.values())
+
+
 def test_what_is_said_to_be_likely_is(judged):
     result, _ = judged
     assert result["calibration_error"]["random"] < 0.08
@@ -161,6 +170,27 @@ def test_a_file_without_its_header_is_refused(tmp_path):
     done = run(file)
     assert done.exit_code == 2
     assert "line 1: expected the columns tenant,start,end,failing_share, found a,2026-01" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"\x9a\x01\xff\n", "expected a CSV file in UTF-8, found bytes that are none"),
+        (
+            b'tenant,start,end,failing_share\n"' + b"a" * 200_000,
+            "expected a CSV file in UTF-8, found bytes that are none",
+        ),
+        (b"", "line 1: expected the columns tenant,start,end,failing_share, found nothing"),
+        (None, "expected a CSV file, found nothing of that name"),
+    ],
+    ids=["bytes", "endless field", "empty", "absent"],
+)
+def test_a_file_that_is_no_csv_is_refused_in_one_line(tmp_path, content, complaint):
+    file = tmp_path / "failures.csv"
+    if content is not None:
+        file.write_bytes(content)
+    done = run(file)
+    assert (done.exit_code, done.stderr) == (2, f"{file}: {complaint}\n")
 
 
 def test_files_and_generated_histories_are_one_or_the_other():

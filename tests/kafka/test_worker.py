@@ -461,6 +461,8 @@ def test_a_recovering_worker_lives_and_is_ready_only_with_its_tables(deployment:
 
 def test_a_worker_that_was_asleep_calls_nothing_complete_that_it_has_not_read(deployment: Deployment) -> None:
     deployment.make_topics()
+    # Else the group would throw it out meanwhile.
+    deployment.environment["MONITOR_SESSION_SECONDS"] = "15"
     worker = deployment.start()
     deployment.request("ant", "login", 0, partition=0)
     deployment.all_produced()
