@@ -128,9 +128,11 @@ class Fields:
             self.fault(name, "a text")
         return ""
 
-    def choice(self, name: str, choices: Sequence[str]) -> str:
-        """One of the choices; the first of them when it is none."""
+    def choice(self, name: str, choices: Sequence[str], needed: bool = True) -> str:
+        """One of the choices; the first of them when it is none; "" when it is missing and not needed."""
         found = self.data.get(name)
+        if found is None and not needed:
+            return ""
         if isinstance(found, str) and found in choices:
             return found
         self.fault(name, f"one of {', '.join(choices)}")

@@ -83,14 +83,19 @@ def place(bootstrap: str) -> Place:
     return Place(bootstrap, prefix, port, environment)
 
 
-def backlog(at: Place, records: int, tenants: int, minutes: int, seed: int) -> dict[str, int]:
-    """Send about that many records of the last minutes, one in 10,000 bad; counts of good, bad, failures and bytes."""
+def drawn(records: int, tenants: int, minutes: int, seed: int) -> tuple[traffic.Fleet, traffic.Requests]:
+    """About that many requests of the last minutes, and whose they are."""
     now_ms = time.time_ns() // 1_000_000
     start_ms = now_ms - minutes * traffic.MINUTE_MS
     weekly = records / traffic.weeks(start_ms, now_ms)
     fleet = traffic.Fleet.draw(seed, traffic.zipf(tenants, 1.1), weekly, PORTALS)
     fleet = replace(fleet, background=np.full(tenants, 0.02))
-    made = traffic.requests(fleet, start_ms, now_ms, (), seed)
+    return fleet, traffic.requests(fleet, start_ms, now_ms, (), seed)
+
+
+def backlog(at: Place, records: int, tenants: int, minutes: int, seed: int) -> dict[str, int]:
+    """Send about that many records of the last minutes, one in 10,000 bad; counts of good, bad, failures and bytes."""
+    fleet, made = drawn(records, tenants, minutes, seed)
     said = {"good": len(made), "bad": 0, "failures": made.classes()["server"], "bytes": 0}
 
     def blocks() -> Iterator[list[bytes]]:

@@ -12,11 +12,9 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from zlib import crc32
 
-import numpy as np
-from harness import PORTALS, machine, table
+from harness import drawn, machine, table
 
 from monitor.counting.chunk import Chunk, Reader
 from monitor.counting.frame import encode
@@ -29,12 +27,7 @@ BATCH = 5_000
 
 def values(records: int, tenants: int, minutes: int, seed: int) -> list[bytes]:
     """Records of the last minutes, as `harness.backlog` sends them."""
-    now_ms = time.time_ns() // 1_000_000
-    start_ms = now_ms - minutes * traffic.MINUTE_MS
-    weekly = records / traffic.weeks(start_ms, now_ms)
-    fleet = traffic.Fleet.draw(seed, traffic.zipf(tenants, 1.1), weekly, PORTALS)
-    fleet = replace(fleet, background=np.full(tenants, 0.02))
-    made = traffic.requests(fleet, start_ms, now_ms, (), seed)
+    fleet, made = drawn(records, tenants, minutes, seed)
     return [value for block in traffic.records(fleet, made, seed) for value in block]
 
 

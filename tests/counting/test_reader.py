@@ -58,6 +58,18 @@ def one_by_one(values: Sequence[bytes | None]) -> tuple[Cells, dict[int, tuple[s
     return counts, refused
 
 
+def assert_counts_as_one_by_one(reader: Reader, several: Sequence[Sequence[bytes | None]]) -> None:
+    """The reader remembers from batch to batch, and the counts go on."""
+    counts, expected = Counts(), Cells()
+    for values in several:
+        refused = reader.count(Records.of(values), NOW, counts)
+        more, why = one_by_one(values)
+        expected += more
+        assert cells(counts) == expected
+        assert {place: (str(e.reason), e.place, str(e)) for place, e in refused} == why
+        assert len(refused) == len(why)
+
+
 times = st.one_of(
     st.sampled_from(
         [
@@ -115,16 +127,7 @@ batches = st.lists(st.tuples(records, st.integers(1, 3)), max_size=12).flatmap(
 @example([[b'{"tenant":"ant","portal":"p","outcome":"success","time":"2026-11-23T10:05:30Z"}',
            b'{"tenant":"ant","portal":"p","outcome":"success","time":"2026-11-23T10:05:31Z"}']])  # fmt: skip
 def test_batches_count_as_their_records_do_one_by_one(several: list[list[bytes | None]]) -> None:
-    reader = Reader(CODES)  # remembers from batch to batch
-    counts = Counts()  # and these go on
-    expected: Cells = Counter()
-    for values in several:
-        refused = reader.count(Records.of(values), NOW, counts)
-        more, why = one_by_one(values)
-        expected += more
-        assert cells(counts) == expected
-        assert {place: (str(e.reason), e.place, str(e)) for place, e in refused} == why
-        assert len(refused) == len(why)
+    assert_counts_as_one_by_one(Reader(CODES), several)
 
 
 FIELDS = {
@@ -191,15 +194,9 @@ def written(draw: st.DrawFn) -> list[bytes]:
 def test_records_of_one_form_count_as_the_decoder_reads_them_whatever_was_done_to_some(
     several: list[list[bytes]],
 ) -> None:
-    reader, counts = Reader(CODES), Counts()
+    reader = Reader(CODES)
     reader.many = 1  # the reader would leave so few to the decoder
-    expected: Cells = Counter()
-    for values in several:
-        refused = reader.count(Records.of(values), NOW, counts)
-        more, why = one_by_one(values)
-        expected += more
-        assert cells(counts) == expected
-        assert {place: (str(e.reason), e.place, str(e)) for place, e in refused} == why
+    assert_counts_as_one_by_one(reader, several)
 
 
 def test_a_template_takes_what_is_of_its_form_and_nothing_else() -> None:

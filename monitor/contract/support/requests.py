@@ -21,8 +21,9 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any, Literal, get_args
 
+from monitor.contract.decisions import Fields
 from monitor.contract.exclusions import CATEGORIES
-from monitor.contract.instant import instant, rfc3339
+from monitor.contract.instant import rfc3339
 from monitor.contract.support.terms import SEVERITIES, Severity
 
 EventType = Literal[
@@ -125,44 +126,20 @@ def event_of(data: Any) -> Event:
     Without an `id` the request, the type and the time name the event. Fields that are not known are left alone.
     Names every fault in one ValueError: what was expected, what was found, where.
     """
-    if not isinstance(data, Mapping):
-        raise ValueError(f"expected a JSON object, found {type(data).__name__}")  # noqa: TRY004 - bad data
-    faults: list[str] = []
-
-    def text(name: str, needed: bool = False) -> str:
-        found = data.get(name)
-        if found is None and not needed:
-            return ""
-        if not isinstance(found, str) or not found.strip():
-            faults.append(f"{name}: expected a text, found {found!r}")
-            return ""
-        return found.strip()
-
-    def one_of(name: str, choices: tuple[str, ...], needed: bool) -> Any:
-        found = data.get(name)
-        if found is None and not needed:
-            return None
-        if found not in choices:
-            faults.append(f"{name}: expected one of {', '.join(choices)}, found {found!r}")
-        return found
-
-    kind = one_of("type", EVENT_TYPES, needed=True)
-    tenant, request = text("tenant", needed=True), text("request", needed=True)
-    severity = one_of("severity", SEVERITIES, needed=kind in {"opened", "severity_changed"})
-    reason = text("reason", needed=kind == "severity_changed")
-    category = one_of("category", CATEGORIES, needed=kind == "not_covered") or ""
-    breach, by, name = text("breach"), text("by"), text("id")
-    time = 0
-    try:
-        time = instant(data.get("time"))
-    except ValueError as error:
-        faults.append(f"time: {error}")
-    documentation = _documentation(data.get("documentation"), faults)
+    fields = Fields(data)
+    tenant, request = fields.text("tenant", needed=True), fields.text("request", needed=True)
     if len(request) > MOST_LETTERS or not request.isprintable():
-        faults.append(f"request: expected at most {MOST_LETTERS} letters that can be printed, found {request[:200]!r}")
-    if faults:
-        raise ValueError("; ".join(faults))
-    name = name or f"{request}/{kind}/{rfc3339(time)}"
+        fields.fault("request", f"at most {MOST_LETTERS} letters that can be printed")
+    kind: Any = fields.choice("type", EVENT_TYPES)
+    told = kind if data.get("type") == kind else None
+    severity: Any = fields.choice("severity", SEVERITIES, needed=told in {"opened", "severity_changed"}) or None
+    reason = fields.text("reason", needed=told == "severity_changed")
+    category = fields.choice("category", CATEGORIES, needed=told == "not_covered")
+    breach, by = fields.text("breach"), fields.text("by")
+    time = fields.time("time")
+    documentation = _documentation(data.get("documentation"), fields.faults)
+    name = fields.text("id") or f"{request}/{kind}/{rfc3339(time)}"
+    fields.check()
     return Event(name, tenant, request, kind, time, severity, reason, category, documentation, breach, by)
 
 

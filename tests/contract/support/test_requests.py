@@ -302,8 +302,8 @@ def test_a_faulty_event_is_told_all_its_faults_at_once() -> None:
     with pytest.raises(ValueError) as told_all:
         event_of({"type": "severity_changed", "time": "2026-11-16T10:00", "request": "R1", "severity": "high"})
     assert str(told_all.value) == (
-        "tenant: expected a text, found None; severity: expected one of P1, P2, P3, P4, found 'high'; "
-        "reason: expected a text, found None; time: expected a time with an offset such as 2026-11-20T16:59:00Z or "
+        "tenant: expected a text, found none; severity: expected one of P1, P2, P3, P4, found 'high'; "
+        "reason: expected a text, found none; time: expected a time with an offset such as 2026-11-20T16:59:00Z or "
         "2026-11-20T16:59:00+01:00, found '2026-11-16T10:00', which does not say in which zone"
     )
 
