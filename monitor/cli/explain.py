@@ -29,7 +29,7 @@ def explain(
     month: Annotated[str | None, typer.Argument(help="The month, such as 2026-11; by default the present one.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What happened in a tenant's month, what it costs, where it ends and how sure that is, and what would change it."""
+    """What happened in a tenant's month, what it costs, where it ends and how sure that is, what would change it, which alerts fired."""
     settings = load()
     try:
         named = month_named(month).name if month else None
