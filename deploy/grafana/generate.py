@@ -68,6 +68,7 @@ from monitor.outlets.families import (
     READY,
     REJECTED,
     REQUESTS,
+    SILENCE_START,
     SOURCE_COMMITTED,
     SOURCE_LAG,
     SUPPORT_DUE,
@@ -470,8 +471,10 @@ def tenant() -> Dashboard:
     made.with_panel(
         lines(
             "Approved exclusions and silence",
-            "1 while an approved exclusion runs; and the expected requests of 5 minutes, evenly spread, beside those that came.",
+            "1 while an approved exclusion runs, 1 while nothing comes though something must; and the expected requests of 5 minutes, "
+            "evenly spread, beside those that came.",
             Query(each(MAINTENANCE(tenant=at), "tenant"), "exclusion"),
+            Query(f"count({SILENCE_START(tenant=at)}) > bool 0 or vector(0)", "silence"),
             Query(each(WINDOW_REQUESTS(tenant=at, window="5m"), "tenant"), "came"),
             Query(f"{each(EXPECTED_REQUESTS(tenant=at), 'tenant')} / scalar(days_in_month()) / 288", "expected"),
         )

@@ -107,6 +107,8 @@ class Look:
         self.records: dict[bytes, bytes] = {}
         self.removed: list[bytes] = []
         self.sheets = 0
+        self._again = False
+        """Whether a month is to be looked at again as soon as time has gone on."""
         self._facts = facts
         self._listened = listened
         self._table = table
@@ -193,19 +195,18 @@ class Look:
         last = self._last.get(name)
         if last is not None and last.kind == "provisional" and self.now_ms < self._final_ms(known, name):
             return
-        while True:
-            facts = self._listened(self._facts(self.tenant, name, self.now_ms))
-            self.sheets += 1
-            before = newest(self.tenant, name, self._table)
-            tail = Tail(len(account.issued), account.issued[-1].sha256 if account.issued else None)
-            made = issue(facts, tail, before[1] if before else None)
-            if made is None:
-                return
-            if before:
-                self.removed.append(state.statement_key(self.tenant.name, before[0]))
-            self._issued(made)
-            if made.settled or self.now_ms < self._final_ms(known, name):
-                return
+        facts = self._listened(self._facts(self.tenant, name, self.now_ms))
+        self.sheets += 1
+        before = newest(self.tenant, name, self._table)
+        tail = Tail(len(account.issued), account.issued[-1].sha256 if account.issued else None)
+        made = issue(facts, tail, before[1] if before else None)
+        if made is None:
+            return
+        if before:
+            self.removed.append(state.statement_key(self.tenant.name, before[0]))
+        self._issued(made)
+        # Of two versions of the same instant nobody could ask for the first.
+        self._again |= not made.settled and self.now_ms >= self._final_ms(known, name)
 
     def _issued(self, made: Statement) -> None:
         tenant, account = self.tenant, self.tenant.account
@@ -307,6 +308,8 @@ class Look:
         month = self._month(known, known.month_at(minute).period.name)
         zone = month.agreement.zone
         times = [month.period.end * MINUTE_MS]
+        if self._again:
+            times.append(self.now_ms + 1)
         if month.covered.end * MINUTE_MS > self.now_ms:
             times.append(month.covered.end * MINUTE_MS)
         if month.agreement.contracted:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from monitor.cli.replay import in_time
 
@@ -70,6 +71,27 @@ def test_a_recorded_failure_is_announced_at_its_own_time_and_the_month_that_ends
     assert set(found["statements"]) == {"ant/2026-10/provisional", "bee/2026-10/provisional"}
     assert {status["tenant"]: status["good"] for status in found["worst"]} == {"ant": 1200, "bee": 1200}
     left = AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).topics
+    assert not [name for name in left if name.startswith("replay-")]
+
+
+def test_a_topic_is_played_by_the_times_of_its_records_and_left_as_it_was(kafka: str, tmp_path: Path) -> None:
+    """A failing hour in the middle of six, recorded in a topic of somebody else's; at 20,000 times its speed."""
+    topic = f"yesterday-{os.getpid()}"
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_topics([NewTopic(topic, 2, 1, config={"retention.ms": "-1"})])[topic].result(20)
+    producer = Producer({"bootstrap.servers": kafka, "linger.ms": 20})
+    for minute in range(360):
+        at = START + timedelta(minutes=minute)
+        value = recorded(at, "ant", failed=120 <= minute < 180).encode()
+        producer.produce(topic, value, partition=minute % 2, timestamp=int(at.timestamp() * 1000))
+    assert producer.flush(20) == 0
+    found = replay(kafka, tmp_path, topic, "--speed", "20000")
+
+    assert (found["requests"], found["from"], found["to"]) == (360, "2026-10-30T00:00:00Z", "2026-10-30T05:59:00Z")
+    [status] = found["worst"]
+    assert (status["tenant"], status["good"], status["bad"]) == ("ant", 300, 60)
+    left = admin.list_topics(timeout=10).topics
+    assert topic in left
     assert not [name for name in left if name.startswith("replay-")]
 
 

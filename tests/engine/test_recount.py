@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from monitor.contract.statement import Statement, canonical, recounted
+from monitor.contract.statement import Statement, as_of, canonical, recounted
 from monitor.contract.support import headquarters
 from monitor.counting import frame as frames
 from monitor.counting.frame import Decision, Frame, Tally
@@ -110,6 +110,22 @@ def test_every_statement_recounts_to_the_same_with_its_gap_and_its_silence(
     assert february["coverage"]["gaps"]
     assert [item["basis"] for item in february["silence"]] == ["tenant"]
     assert recount(log, engine, statements, 0) == [None] * len(statements)
+
+
+def test_each_version_of_a_month_that_is_looked_at_long_after_its_end_can_be_asked_for_by_its_instant() -> None:
+    log = Log()
+    log.at(minute("2026-01-05T00:00"), tenant="acme", zone="UTC")
+    log.at(minute("2026-01-05T01:00"), {"acme": BAD})
+    for later in ("2026-03-20T00:00", "2026-03-20T00:01"):
+        log.at(minute(later))
+    engine = Engine({}, place=PLACE)
+    for offset, data in enumerate(log.records):
+        engine.take(offset, data)
+    made = [Statement.of(one.data) for one in engine.checkpoint().announcements if one.kind == "statement"]
+    assert [one.document["kind"] for one in made if one.month == "2026-01"] == ["provisional", "final"]
+    assert len({(one.month, one.as_of) for one in made}) == len(made)
+    for one in made:
+        assert as_of(made, one.month, one.as_of) == one
 
 
 def test_a_month_is_final_after_three_of_the_headquarters_business_days_and_recounts_so_whatever_the_calendar_is_now(
