@@ -41,6 +41,8 @@ RESOLVED_SECONDS = 720
 """From this length on a run is long. Five minutes after the failure its burn is over, the alert goes on for two, and within one more
 Alertmanager says that it is resolved."""
 WORST = 8
+STOPS = (signal.SIGTERM, signal.SIGHUP)
+"""What ends it besides Ctrl-C, also while it starts: a timeout, or a terminal that is closed."""
 
 
 @dataclass
@@ -100,6 +102,10 @@ def expected_month(counts: Mapping[int, int], period: Period, now: int) -> float
 async def _demo(seconds: float, directory: Path, *, quiet: bool) -> Shown:
     out = Console(stderr=quiet)
     stack, shown, worker = Stack(directory), Shown(), None
+    loop, myself = asyncio.get_running_loop(), asyncio.current_task()
+    if myself is not None:
+        for number in STOPS:
+            loop.add_signal_handler(number, myself.cancel)
     webhook = await _webhook(shown, out if quiet else None)
     clock = _Clock(shown)
     try:
@@ -222,8 +228,8 @@ async def _play(
     """Send live traffic and show what comes of it, until the time is over or somebody says stop."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, stopped.set)
+    for number in (signal.SIGINT, *STOPS):
+        loop.add_signal_handler(number, stopped.set)
     now_ms = time.time_ns() // 1_000_000
     begin_ms = now_ms + 5_000
     incidents = tuple(

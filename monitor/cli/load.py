@@ -15,13 +15,13 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import Progress
 
+from monitor.cli.running import run
 from monitor.contract.period import month_at
 from monitor.counting.request import CLASSES
 from monitor.local import traffic
 from monitor.local.traffic import DAY_MS, MINUTE_MS, Fleet, Incident, Requests
 from monitor.settings import load as load_settings
 from monitor.stream.sending import Sender, sender
-from monitor.stream.topics import MissingTopics, Unreachable
 
 TICK_S = 0.1
 """How often live traffic is sent, in seconds."""
@@ -107,13 +107,7 @@ def load(
 
     quiet = as_json or not sys.stderr.isatty()
     try:
-        summary = asyncio.run(_run(bootstrap, topic, fleet, lively, history, incidents, seed, now_ms, seconds, quiet))
-    except Unreachable as error:
-        typer.echo(f"monitor load: {error}", err=True)
-        raise typer.Exit(3) from None
-    except MissingTopics as error:
-        typer.echo(f"monitor load: {error}", err=True)
-        raise typer.Exit(1) from None
+        summary = run(_run(bootstrap, topic, fleet, lively, history, incidents, seed, now_ms, seconds, quiet))
     except KafkaError as error:
         typer.echo(f"monitor load: the broker at {bootstrap} did not take the requests: {error!r}", err=True)
         raise typer.Exit(3) from None

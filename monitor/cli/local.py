@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +34,8 @@ def _show(components: list[Component], *, as_json: bool) -> None:
 @app.command()
 def up(directory: Directory = HERE, *, as_json: AsJson = False) -> None:
     """Start what does not run yet, and show where everything is."""
+    # As Ctrl-C does: what nobody has written down yet is stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         made = Stack(directory).up(tell=lambda text: typer.echo(text, err=True))
     except LocalError as error:

@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 from aiokafka.errors import KafkaError
 
+from monitor.cli.running import run
 from monitor.settings import load
 from monitor.sources.tail import Position, Tail, load_position, save_position
 from monitor.stream.sending import Sender, sender
-from monitor.stream.topics import MissingTopics, Unreachable
 
 POLL_SECONDS = 0.5
 """How often a file without new lines is looked at."""
@@ -48,12 +48,9 @@ def ship(
         if position is None and not follow and not file.is_file():
             raise typer.BadParameter(f"expected a file, found none at {file}")
         tail = Tail(file, position)
-        sent = asyncio.run(_ship(tail, place, bootstrap, settings.topic(topic), follow=follow))
+        sent = run(_ship(tail, place, bootstrap, settings.topic(topic), follow=follow))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    except (Unreachable, MissingTopics) as error:
-        typer.echo(f"monitor ship: {error}", err=True)
-        raise typer.Exit(3 if isinstance(error, Unreachable) else 1) from None
     except KafkaError as error:
         typer.echo(f"monitor ship: the broker at {bootstrap} did not take the records: {error!r}", err=True)
         raise typer.Exit(3) from None

@@ -9,11 +9,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaConnectionError
 
 from monitor.engine import state
 from monitor.settings import Settings
-from monitor.stream.topics import MissingTopics, Unreachable, changelog, place
+from monitor.stream.topics import MissingTopics, changelog, place, start
 
 FETCH_BYTES = 8 << 20
 """Most of a partition that is fetched at once."""
@@ -73,13 +72,7 @@ async def _reader(settings: Settings, topic: str, tenant: str | None) -> AsyncIt
         max_partition_fetch_bytes=FETCH_BYTES,
     )
     try:
-        await consumer.start()
-    except KafkaConnectionError:
-        await consumer.stop()
-        raise Unreachable(
-            f"no Kafka at {settings.kafka_bootstrap}: `monitor local up` starts one, MONITOR_KAFKA_BOOTSTRAP names another"
-        ) from None
-    try:
+        await start(consumer, settings.kafka_bootstrap)
         # Subscribing to a topic that is not there would wait for it.
         if topic not in await consumer.topics():
             raise MissingTopics(f"{topic}: not on {settings.kafka_bootstrap}; `monitor topics apply` makes it")

@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError
 
-from monitor.stream.topics import MissingTopics, Unreachable
+from monitor.stream.topics import MissingTopics, start
 
 BATCH_BYTES = 500_000
 """Largest record batch, in bytes before compression. Brokers take up to 1 MiB."""
@@ -78,13 +77,9 @@ async def sender(bootstrap: str, topic: str) -> AsyncIterator[Sender]:
     """A `Sender` to an existing topic; on leaving, all is durable. Raises Unreachable, MissingTopics, KafkaError."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
     try:
-        await admin.start()
+        await start(admin, bootstrap)
         # Asking about a topic by name may make it; asking for all of them does not.
         described = await admin.describe_topics([topic]) if topic in await admin.list_topics() else []
-    except KafkaConnectionError as error:
-        raise Unreachable(
-            f"no broker answers at {bootstrap}: start one (`monitor local up`) or name it (--bootstrap)"
-        ) from error
     finally:
         await admin.close()
     if not described:
@@ -99,8 +94,8 @@ async def sender(bootstrap: str, topic: str) -> AsyncIterator[Sender]:
         acks="all",
         enable_idempotence=True,
     )
-    await producer.start()
     try:
+        await start(producer, bootstrap)
         out = Sender(producer, topic, partitions)
         yield out
         await out.done()

@@ -28,7 +28,6 @@ async def starts(
         while [tp for tp in partitions if await consumer.position(tp) < ends[tp]]:
             for records in (await consumer.getmany(timeout_ms=200)).values():
                 # The journal is delivered as blocks in the whole process.
-                # The journal is delivered as blocks in the whole process.
                 values = [value for block in records for value in block.values]
                 found += [frames.decode(value) for value in values if value is not None]
     finally:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
@@ -24,7 +24,7 @@ DECISIONS = {name: name for name in ("contracts", "exclusions", "decisions", "cl
 
 
 class Unreachable(Exception):
-    """No broker answers at the address in the settings."""
+    """No broker answers at an address."""
 
 
 class MissingTopics(Exception):
@@ -90,20 +90,28 @@ def wanted(settings: Settings) -> list[Topic]:
     return topics
 
 
+async def start(client: AIOKafkaAdminClient | AIOKafkaConsumer | AIOKafkaProducer, bootstrap: str) -> None:
+    """Start a client of the broker at `bootstrap`. Raises Unreachable; the client is to be closed even so."""
+    log = logging.getLogger("aiokafka")
+    level = log.level
+    # What it says of a broker that does not answer, we say ourselves, once.
+    log.setLevel(logging.CRITICAL)
+    try:
+        await client.start()
+    except KafkaConnectionError:
+        raise Unreachable(
+            f"no Kafka at {bootstrap}: `monitor local up` starts one, MONITOR_KAFKA_BOOTSTRAP names another"
+        ) from None
+    finally:
+        log.setLevel(level)
+
+
 @asynccontextmanager
 async def _admin(settings: Settings) -> AsyncIterator[tuple[AIOKafkaAdminClient, dict[str, int]]]:
     """A client, and how many partitions each topic of the broker has."""
-    # What it says of a broker that does not answer, we say ourselves, once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
     try:
-        await admin.start()
-    except KafkaConnectionError as error:
-        await admin.close()
-        raise Unreachable(f"no Kafka at {settings.kafka_bootstrap}: {error}") from None
-    finally:
-        logging.getLogger("aiokafka").setLevel(logging.NOTSET)
-    try:
+        await start(admin, settings.kafka_bootstrap)
         yield admin, {d["topic"]: len(d["partitions"]) for d in await admin.describe_topics(await admin.list_topics())}
     finally:
         await admin.close()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -89,3 +90,35 @@ def test_jars_that_could_not_be_fetched_are_never_taken_for_the_jars(
     with pytest.raises(LocalError, match="could not be fetched from Maven: connection lost"):
         kafka.classpath()
     assert list((tmp_path / "monitor").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "number"), [("local up", signal.SIGTERM), ("demo", signal.SIGTERM), ("demo", signal.SIGHUP)]
+)
+def test_a_command_that_is_ended_while_it_starts_a_broker_leaves_none(
+    tmp_path: Path, command: str, number: signal.Signals
+) -> None:
+    words = [*command.split(), "--dir", str(tmp_path / "made")]
+    starting = subprocess.Popen(
+        [sys.executable, "-c", "from monitor.cli import main; main()", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert starting.stdout is not None
+    assert starting.stdout.readline() == "starting kafka\n"
+    while not brokers(tmp_path):
+        assert starting.poll() is None, "it ended before the broker's process began"
+    starting.send_signal(number)
+    said = starting.communicate(timeout=60)[0]
+    left = brokers(tmp_path)
+    for pid in left:
+        psutil.Process(pid).kill()
+    assert left == [], said
+
+
+def brokers(folder: Path) -> list[int]:
+    """Processes of Kafka with their files in a folder."""
+    words = {each.pid: " ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])}
+    return [pid for pid, line in words.items() if "kafka.Kafka" in line and str(folder) in line]
