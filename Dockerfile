@@ -22,7 +22,7 @@ ENV PATH=/opt/monitor/bin:$PATH \
 WORKDIR /var/lib/monitor
 USER monitor
 # Counting is compiled on first use; here, so that it need not be where the processor is of the same kind.
-RUN ["python", "-c", "from monitor.counting.chunk import warm; from monitor.stream.batches import unpack; warm(); unpack(b'', 0)"]
+RUN ["python", "-c", "from monitor.cli.worker import warm; warm()"]
 EXPOSE 8642
 # A worker answers before its tables are recovered, and while it is busy; it fails once it is stuck.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s --retries=3 \

@@ -32,11 +32,9 @@ def work(settings: Settings, partitions: dict[str, int]) -> None:
     import faust
 
     from monitor import sources
-    from monitor.counting.chunk import warm
     from monitor.outlets.http import Pages
     from monitor.outlets.records import CloudEvents
     from monitor.stream import app as stream
-    from monitor.stream.batches import unpack
     from monitor.stream.topics import DECISIONS
 
     adapters = {topic: sources.adapter(form) for topic, form in settings.source_topics.items()}
@@ -46,7 +44,6 @@ def work(settings: Settings, partitions: dict[str, int]) -> None:
     app = stream.build(settings, partitions, CloudEvents(), adapters, codes, decisions, sources.read_decision)
 
     warm()
-    unpack(b"", 0)
     pages = Pages(app.vitals)
     try:
         pages.listen(settings.http_host, settings.http_port)
@@ -71,6 +68,17 @@ def work(settings: Settings, partitions: dict[str, int]) -> None:
     # It would write a terminal's escapes into logs.
     run_by.spinner = None
     run_by.execute_from_commandline()
+
+
+def warm() -> None:
+    """Have the compiled code at hand: the first time on a machine that takes seconds, in which nothing should wait for it."""
+    from monitor import forecast
+    from monitor.counting import chunk
+    from monitor.stream.batches import unpack
+
+    chunk.warm()
+    forecast.warm()
+    unpack(b"", 0)
 
 
 def _keep_memory() -> None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from monitor.counting import request as rq
 from monitor.counting import times
 from monitor.counting.frame import Decision, Frame, Tallies, Tally, pack
+from monitor.counting.kernel import Known
 from monitor.counting.records import Records
 from monitor.counting.request import Rejected, Request
 from monitor.counting.template import Matched, Said, Templates, read_runs
@@ -384,10 +385,11 @@ class Reader:
 
 
 def warm() -> None:
-    """Have the compiled code at hand: the first time on a machine that takes seconds, in which nothing should wait for it."""
+    """Have the compiled code of counting at hand."""
     reader = Reader({}, Hashes("none"))
     reader.many = 1
     reader.count(Records.of([SAMPLE]), 0, Counts())
+    Known.empty(1, 1).with_room(2, 2)
 
 
 def _where(

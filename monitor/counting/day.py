@@ -47,15 +47,14 @@ class PortalDay:
         """Add a row of five counts to a minute of the day (0 to 1439)."""
         minutes, counts, totals = self.minutes, self.counts, self.totals
         n = len(minutes)
-        place = n if not n or minutes[-1] < minute else bisect_left(minutes, minute)
+        place = n if not n or minutes[-1] < minute else n - 1 if minutes[-1] == minute else bisect_left(minutes, minute)
+        at = place * WIDTH
         if place == n or minutes[place] != minute:
             minutes.insert(place, minute)
-            at = place * WIDTH
             counts[at:at] = array("I", row)
             for index, more in enumerate(row):
                 totals[index] += more
             return
-        at = place * WIDTH
         for index, more in enumerate(row):
             if more:
                 counts[at + index] += more
@@ -161,20 +160,22 @@ class Day:
         return day
 
 
-def split_by_day(tally: Tally) -> dict[int, Tally]:
-    """A tally by UTC day."""
-    number = min(tally.minutes) // DAY
-    if max(tally.minutes) // DAY == number:  # as nearly always
-        return {number: tally}
-    days: dict[int, Tally] = {}
-    for minute, row in tally.minutes.items():
-        day = days.get(minute // DAY)
-        if day is None:
-            day = days[minute // DAY] = Tally({}, {})
-        day.minutes[minute] = row
-    for code, minutes in tally.codes.items():
-        for minute, n in minutes.items():
-            days[minute // DAY].codes.setdefault(code, {})[minute] = n
+def split_by_day(portals: dict[str, Tally]) -> dict[int, dict[str, Tally]]:
+    """A tenant's tallies by UTC day and portal."""
+    minutes = [tally.minutes for tally in portals.values()]
+    number = min(map(min, minutes)) // DAY
+    if max(map(max, minutes)) // DAY == number:  # as nearly always
+        return {number: portals}
+    days: dict[int, dict[str, Tally]] = {}
+    for portal, tally in portals.items():
+        for minute, row in tally.minutes.items():
+            day = days.setdefault(minute // DAY, {})
+            if portal not in day:
+                day[portal] = Tally({}, {})
+            day[portal].minutes[minute] = row
+        for code, by_minute in tally.codes.items():
+            for minute, n in by_minute.items():
+                days[minute // DAY][portal].codes.setdefault(code, {})[minute] = n
     return days
 
 

@@ -1,25 +1,22 @@
 """The compiled part of `template`: a batch's records against one form, byte by byte, and the ids of what they say.
 
-It is machine code made by numba when it first runs, and kept beside this file or in the user's cache (`NUMBA_CACHE_DIR` names another place).
 All arrays are C-ordered; positions count from the begin of the batch's buffer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.compiled import compiled
 from monitor.counting.times import MINUTE_CHARACTERS
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 Unsigned = Any
 """An integer of 64 bits without a sign, as the compiler infers it: with a sign, each use as a place would be checked for being negative."""
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 CONSTANT, STRING, TIME, USER, NUMBER, RUN = range(6)
 """Kinds of steps: `length` bytes of a form's text; what stands before the next quote; the same, and `length` bytes; the same; a number; what
@@ -44,15 +41,6 @@ _QUOTES, _BACKSLASHES, _DELETES, _SPACES, _HIGHEST = (
 _PLACES = np.uint64(0x0001020304050607)
 """Times 2 ** (8 k): k in the highest byte."""
 _PRIME, _SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(29)
-
-
-def compiled(function: _Function) -> _Function:
-    """Machine code for it; kept where that can be done."""
-    try:
-        made: _Function = numba.njit(cache=True, boundscheck=False)(function)
-    except RuntimeError:  # there is no place to keep it
-        made = numba.njit(boundscheck=False)(function)
-    return made
 
 
 class Form(NamedTuple):

@@ -94,7 +94,6 @@ class Met:
     """What the engine has met since it was made, for the monitor's own metrics."""
 
     gaps: int = 0
-    skipped: int = 0
     announced: dict[str, int] = field(default_factory=dict)
 
 
@@ -234,45 +233,51 @@ class Engine:
         for decision in sealed.frame.decisions:
             self._decide(stamp, decision, Kept(recorded, sealed.frame.partition, decision.offset, decision.value))
         numbers: set[int] = set()
+        came: dict[int, int] = {}
         for name, portals in sealed.frame.tallies().items():
             tenant = self._tenant(name)
             tenant.touch()
             self._touched.add(name)
-            for portal, tally in portals.items():
-                for number, part in split_by_day(tally).items():
-                    numbers.add(number)
-                    self._count(tenant, stamp, number, portal, part)
+            for number, parts in split_by_day(portals).items():
+                numbers.add(number)
+                self._count(tenant, stamp, number, parts, came)
+        self.platform.count(came)
         for name, minutes in sealed.frame.users.items():
             self._met(name, minutes)
         if before is not None:
             self._vouch(numbers, sealed.frame, before.offset, stamp)
 
-    def _count(self, tenant: Tenant, stamp: int, number: int, portal: str, part: frames.Tally) -> None:
+    def _count(
+        self, tenant: Tenant, stamp: int, number: int, portals: Mapping[str, frames.Tally], came: dict[int, int]
+    ) -> None:
+        """Add a seal's counts of a tenant's day, which it holds once; `came` takes the requests of minutes new to the platform."""
         day = tenant.day(number, self.table)
         if day is None:
             day = tenant.days[number] = Day(number)
             tenant.numbers.add(number)
-        # A day that is ahead was written after H was committed; its other portals of this same seal are still to come.
-        if stamp < day.stamp or (stamp == day.stamp and number not in tenant.dirty):
-            self.seen.skipped += 1
+        # A day that is ahead was written after H was committed.
+        if stamp <= day.stamp:
             return
         day.stamp = stamp
         tenant.dirty.add(number)
         tenant.unfed.add(number)
-        name, ledger = day.portal(portal)
-        base = number * DAY
-        month = tenant.month
-        for minute, row in part.minutes.items():
-            ledger.add(minute - base, row)
-            if month is not None:
-                month.add(name, minute, row)
-        for code, minutes in part.codes.items():
-            day.add_codes(name, code, minutes)
-        tenant.last_minute = max(quiet.last_minute(tenant, self.table), *part.minutes)
-        if number not in tenant.recovered:
-            self.platform.count(number, part.minutes)
-        if tenant.account.issued and min(part.minutes) < tenant.settled_until:
-            self._came_late(tenant, {min(part.minutes), max(part.minutes)})
+        base, month, new = number * DAY, tenant.month, number not in tenant.recovered
+        for portal, tally in portals.items():
+            name, ledger = day.portal(portal)
+            for minute, row in tally.minutes.items():
+                ledger.add(minute - base, row)
+                if month is not None:
+                    month.add(name, minute, row)
+                if new:
+                    came[minute] = came.get(minute, 0) + sum(row)
+            for code, minutes in tally.codes.items():
+                day.add_codes(name, code, minutes)
+        last = max(max(tally.minutes) for tally in portals.values())
+        tenant.last_minute = max(quiet.last_minute(tenant, self.table), last)
+        if tenant.account.issued:
+            first = min(min(tally.minutes) for tally in portals.values())
+            if first < tenant.settled_until:
+                self._came_late(tenant, {first, last})
 
     def _came_late(self, tenant: Tenant, minutes: Iterable[int]) -> None:
         """Settled months that these minutes of a day are in, its first and last, are looked at again, in a while."""

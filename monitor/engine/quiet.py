@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from monitor.contract.period import DAY
 from monitor.contract.readings import Silence
 from monitor.counting.day import Day
-from monitor.counting.frame import Row
 from monitor.engine.state import Tenant
 from monitor.forecast import History
 from monitor.forecast.silence import LEAST, LOOKBACK, Rhythm, ongoing, rhythms, silences
@@ -43,12 +42,12 @@ class Platform:
         self._last = -1
         self._rhythm: Rhythm | None = None
 
-    def count(self, number: int, minutes: Mapping[int, Row]) -> None:
-        """Requests came in UTC epoch minutes of a day."""
-        day = self._day(number)
-        for minute, row in minutes.items():
-            day[minute - number * DAY] += sum(row)
-        self._last = max(self._last, *minutes)
+    def count(self, minutes: Mapping[int, int]) -> None:
+        """Requests came: how many, by UTC epoch minute."""
+        for minute, n in minutes.items():
+            number, within = divmod(minute, DAY)
+            self._day(number)[within] += n
+        self._last = max(self._last, max(minutes, default=-1))
 
     def recovered(self, number: int, by_minute: Integers) -> None:
         """A day of a tenant was read from the table; `by_minute` (1440,)."""

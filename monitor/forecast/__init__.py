@@ -6,7 +6,7 @@ replay gives the same.
 """
 
 from monitor.forecast.fleet import Fleet
-from monitor.forecast.history import History
+from monitor.forecast.history import History, warm
 from monitor.forecast.mixture import Forecast, MonthSoFar, forecast
 
-__all__ = ["Fleet", "Forecast", "History", "MonthSoFar", "forecast"]
+__all__ = ["Fleet", "Forecast", "History", "MonthSoFar", "forecast", "warm"]

@@ -4,7 +4,7 @@ A day's digest is a pure function of that day's 1,440 minutes, and trailing minu
 So a day may be replaced at any time (late events, exclusions), in any order, and a history rebuilt from the stored days
 equals one that was fed as the days went by.
 
-The incident detector (see `digest`) works within a day. A digest also tells until when a failure that came in from the
+The incident detector (see `detector`) works within a day. A digest also tells until when a failure that came in from the
 day before would have lasted, so that failures over midnight are joined when the history is read.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.contract.period import DAY
+from monitor.forecast import detector
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -26,23 +27,6 @@ PROFILE_DAYS = 28
 """Days whose hours are kept: four of each weekday, so that a day's slot (its number modulo 28) tells its weekday."""
 RHYTHM_DAYS = 42
 """Days whose rhythm is kept: four weeks before a silence that has lasted two."""
-ON_WINDOWS = (5, 15, 60, 240)
-"""Minutes over which the detector looks for the start of a failure."""
-ON_FAILURES = 3
-ON_SHARE = 0.02
-ON_SPREAD = 4.0
-"""Failures needed beyond `ON_FAILURES`, in standard deviations of a background of `ON_BACKGROUND`: chance is no failure."""
-ON_BACKGROUND = 0.002
-OFF_SHARE = 0.01
-OFF_OF_SEVERITY = 0.1
-OFF_MINUTES = 15
-OFF_MINUTES_MOST = 360
-OFF_REQUESTS = 20
-OFF_FAILURES = 6.0
-"""The quiet window holds so many requests that this many would have failed, had the failure gone on."""
-BACKGROUND_FACTOR = 5.0
-BACKGROUND_MOST = 0.01
-"""An hour's usual share of failures above this is no background but a failure that lasts all day."""
 QUIET_DAYS = 90
 """Days that tell the background."""
 RECENT = 30
@@ -103,33 +87,37 @@ class Digest:
 
 
 def digest(demand: Ints, bad: Ints) -> Digest:
-    """The digest of a day of minutes (1,440 counts each; `bad` is part of `demand`).
-
-    The detector goes on at the first minute at which 3 failures, more than chance makes of the background, and a share
-    of max(2 %, 5 x background) are in the last 5, 15, 60 or 240 minutes. It goes off when the last 15 minutes (up to 6
-    hours, until 20 requests of which 6 would have failed) are under max(1 %, .1 x severity). It looks only at minutes
-    with requests, so silence changes nothing.
-    """
+    """The digest of a day of minutes (1,440 counts each; `bad` is part of `demand`)."""
     hours = demand.reshape(24, 60).sum(axis=1)
-    total, failed = int(hours.sum()), int(bad.sum())
     rhythm = rhythm_of(demand)
-    if total == 0:
+    asked = np.flatnonzero(demand)
+    if not asked.size:
         return Digest(0, 0, hours, rhythm, (), Incident(0, 0, 0, 0, open=True), (0, 0), -1, -1)
-    day = _Minutes(demand, bad)
-    first, last = int(day.asked[0]), int(day.asked[-1])
-    incidents = day.incidents(_background(hours, bad)) if failed >= ON_FAILURES else ()
-    carried, _ = day.until_off(0, -1)
+    found = np.empty((detector.MOST + 1, 5), dtype=np.int64)
+    many = detector.detect(demand, bad, found)
+    first, last = int(asked[0]), int(asked[-1])
+    recent = slice(max(last + 1 - RECENT, 0), last + 1)
     return Digest(
-        total,
-        failed,
+        int(hours.sum()),
+        int(bad.sum()),
         hours,
         rhythm,
-        incidents,
-        carried,
-        day.between(max(last + 1 - RECENT, 0), last + 1),
+        tuple(_incident(row) for row in found[:many].tolist()),
+        _incident(found[detector.MOST].tolist()),
+        (int(demand[recent].sum()), int(bad[recent].sum())),
         first,
         last,
     )
+
+
+def warm() -> None:
+    """Have the compiled code of the detector at hand."""
+    digest(np.ones(DAY, dtype=np.int64), np.zeros(DAY, dtype=np.int64))
+
+
+def _incident(row: list[int]) -> Incident:
+    start, end, requests, failures, still = row
+    return Incident(start, end, requests, failures, open=bool(still))
 
 
 def rhythm_of(demand: Ints) -> Ints:
@@ -138,81 +126,11 @@ def rhythm_of(demand: Ints) -> Ints:
     began = active.copy()
     began[..., 0] = False
     began[..., 1:] &= ~active[..., :-1]
-    hourly = np.stack([active, began], axis=-1).reshape(*demand.shape[:-1], 24, 60, 2)
-    return np.asarray(hourly.sum(axis=-2, dtype=np.int64))
-
-
-def _background(hours: Ints, bad: Ints) -> float:
-    """The day's usual share of failures: the median of its hours with requests."""
-    shares = np.sort((bad.reshape(24, 60).sum(axis=1) / np.maximum(hours, 1))[hours > 0])
-    usual = float(shares[shares.size // 2])
-    return usual if usual <= BACKGROUND_MOST else 0.0
-
-
-class _Minutes:
-    """A day's minutes, summed up for the detector."""
-
-    def __init__(self, demand: Ints, bad: Ints) -> None:
-        self.demands = np.concatenate(([0], np.cumsum(demand)))
-        self.bads = np.concatenate(([0], np.cumsum(bad)))
-        self.asked = np.flatnonzero(demand)
-        self.failing = np.flatnonzero(bad)
-
-    def between(self, first: int, upto: int) -> tuple[int, int]:
-        return int(self.demands[upto] - self.demands[first]), int(self.bads[upto] - self.bads[first])
-
-    def incidents(self, background: float) -> tuple[Incident, ...]:
-        """The day's failures, by start."""
-        found: list[Incident] = []
-        after, off = 0, -1
-        while (on := self._on(background, after, off)) is not None:
-            one, off = self.until_off(*on)
-            found.append(one)
-            after = one.end
-        return tuple(found)
-
-    def _on(self, background: float, after: int, off: int) -> tuple[int, int] | None:
-        """Where the next failure starts, and the minute at which it is seen, by the minutes from `after` on."""
-        upto = self.failing[np.searchsorted(self.failing, off, side="right") :] + 1
-        share = max(ON_SHARE, BACKGROUND_FACTOR * background)
-        usual = max(background, ON_BACKGROUND)
-        low = np.full(upto.size, -1, dtype=np.int64)
-        for window in reversed(ON_WINDOWS):  # the shortest window that tells is the one that stays
-            since = np.maximum(upto - window, after)
-            n, asked = self.bads[upto] - self.bads[since], self.demands[upto] - self.demands[since]
-            told = (n >= ON_FAILURES + np.floor(ON_SPREAD * np.sqrt(usual * asked))) & (n >= share * asked)
-            low[told] = since[told]
-        seen = np.flatnonzero(low >= 0)
-        if not seen.size:
-            return None
-        first = int(seen[0])
-        return int(self.failing[np.searchsorted(self.failing, low[first])]), int(upto[first]) - 1
-
-    def until_off(self, start: int, seen: int) -> tuple[Incident, int]:
-        """The failure that starts at `start` and is seen at `seen`, and the minute of going off (1,440: not)."""
-        at = self.asked[np.searchsorted(self.asked, max(seen + 1, start + OFF_MINUTES - 1)) :] + 1
-        for some in (at[:32], at[32:256], at[256:]):  # most failures are short, and most days carry none in
-            off = self._off(start, some)
-            if off is None:
-                continue
-            minute, low = off
-            failing = self.failing[np.searchsorted(self.failing, start) : np.searchsorted(self.failing, low + 1)]
-            end = int(failing[-1]) + 1 if failing.size else start
-            return Incident(start, end, *self.between(start, end), open=False), minute
-        end = max(int(self.asked[-1]) + 1, start)
-        return Incident(start, end, *self.between(start, end), open=True), DAY
-
-    def _off(self, start: int, upto: Ints) -> tuple[int, int] | None:
-        """The first of the minutes before `upto` at which the detector goes off, and where the quiet window began."""
-        if not upto.size:
-            return None
-        severity = (self.bads[upto] - self.bads[start]) / (self.demands[upto] - self.demands[start])
-        needed = np.maximum(OFF_REQUESTS, OFF_FAILURES / np.maximum(severity, OFF_SHARE))
-        low = np.searchsorted(self.demands, self.demands[upto] - needed, side="right") - 1
-        low = np.minimum(np.maximum(low, np.maximum(upto - OFF_MINUTES_MOST, start)), upto - OFF_MINUTES)
-        share = (self.bads[upto] - self.bads[low]) / (self.demands[upto] - self.demands[low])
-        off = np.flatnonzero(share < np.maximum(OFF_SHARE, OFF_OF_SEVERITY * severity))
-        return (int(upto[off[0]]) - 1, int(low[off[0]])) if off.size else None
+    made = np.empty((*demand.shape[:-1], 24, 2), dtype=np.int64)
+    for place, minutes in enumerate((active, began)):
+        # An hour's minutes fit a byte, which adds up many times as fast as what a sum of booleans is made of.
+        made[..., place] = minutes.view(np.uint8).reshape(*demand.shape[:-1], 24, 60).sum(axis=-1, dtype=np.uint8)
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +201,7 @@ class History:
             return
         if number < self.newest:
             self._settled = None
-        made = digest(np.asarray(demand, dtype=np.int64), np.asarray(bad, dtype=np.int64))
+        made = digest(np.ascontiguousarray(demand, dtype=np.int64), np.ascontiguousarray(bad, dtype=np.int64))
         carried = made.carried
         self.days[number % KEPT] = (
             made.demand,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.counting.kernel import compiled
+from monitor.compiled import compiled
 from monitor.counting.records import NOTHING
 
 Ints = NDArray[np.int64]

@@ -81,11 +81,12 @@ def test_codes_beyond_the_most_count_under_other_and_none_is_lost() -> None:
     assert codes["E-0"] == {5: 3, 6: 1}
 
 
-def test_a_tally_over_midnight_is_split_at_it() -> None:
+def test_tallies_over_midnight_are_split_at_it() -> None:
     tally = Tally({DAY * 3 - 1: [1, 0, 0, 0, 2], DAY * 3: [0, 0, 0, 0, 4]}, {"E": {DAY * 3 - 1: 2, DAY * 3: 4}})
-    assert split_by_day(tally) == {
-        2: Tally({DAY * 3 - 1: [1, 0, 0, 0, 2]}, {"E": {DAY * 3 - 1: 2}}),
-        3: Tally({DAY * 3: [0, 0, 0, 0, 4]}, {"E": {DAY * 3: 4}}),
+    other = Tally({DAY * 3: [7, 0, 0, 0, 0]}, {})
+    assert split_by_day({"login": tally, "radius": other}) == {
+        2: {"login": Tally({DAY * 3 - 1: [1, 0, 0, 0, 2]}, {"E": {DAY * 3 - 1: 2}})},
+        3: {"login": Tally({DAY * 3: [0, 0, 0, 0, 4]}, {"E": {DAY * 3: 4}}), "radius": other},
     }
 
 
