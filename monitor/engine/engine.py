@@ -639,7 +639,14 @@ class Engine:
                 windows = (w for w in tenant.left_out.windows if w.portals is None and w.end > at)
                 ahead = tuple((window.start, window.end) for window in windows)
                 months.append(
-                    MonthSoFar(tenant.name, period.start, period.end, at, *_good_bad(month), maintenance=ahead)
+                    MonthSoFar(
+                        tenant.name,
+                        period.start,
+                        period.end,
+                        at,
+                        *_good_bad(month.total, month.missing),
+                        maintenance=ahead,
+                    )
                 )
             made = forecast(months, [t.history for t in group if t.history is not None], self.fleet, thresholds)
             for tenant, one in zip(group, made, strict=True):
@@ -677,7 +684,7 @@ class Engine:
             return
         month = self._month(tenant)
         period = month.period
-        good, bad = _good_bad(month)
+        good, bad = _good_bad(month.total, month.missing)
         for threshold in tenant.agreement.terms.thresholds:
             now = account.verdicts.get(period.name, {}).get(threshold, Verdict())
             seen = Seen(good, bad, tenant.forecast.expected_requests, tenant.forecast.probability[threshold])
@@ -728,7 +735,7 @@ class Engine:
         """The tenant's month so far, as the `status` record (schema: deploy/schemas/status.schema.json)."""
         month, terms = self._month(tenant), tenant.agreement.terms
         period, total = month.period, month.total
-        good, bad = _good_bad(month)
+        good, bad = _good_bad(total, month.missing)
         made = tenant.forecast
         record: dict[str, Any] = {
             "tenant": tenant.name,
@@ -871,10 +878,9 @@ def _pending(record: state.Account | Shared) -> int | None:
     return max(waiting, default=None)
 
 
-def _good_bad(month: MonthSums) -> tuple[int, int]:
+def _good_bad(total: Row, missing: int) -> tuple[int, int]:
     """Good, and bad with the unclassified, which count as bad until somebody decides, and with what was ruled to be missing."""
-    total = month.total
-    return total[SUCCESS] + total[CLIENT], total[SERVER] + total[UNCLASSIFIED] + month.missing
+    return total[SUCCESS] + total[CLIENT], total[SERVER] + total[UNCLASSIFIED] + missing
 
 
 def _silent(silence: Silence | None) -> dict[str, Any] | None:

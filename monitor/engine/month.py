@@ -112,6 +112,8 @@ class MonthSums:
     @property
     def came(self) -> dict[str, Row]:
         """Five counts by portal of all that came, exclusions not regarded."""
+        if not self.excluded:
+            return self.rows
         return {
             name: add_up([self.rows.get(name, NOTHING), self.excluded.get(name, NOTHING)])
             for name in {**self.rows, **self.excluded}

@@ -48,8 +48,8 @@ REJECTIONS_WAITING = 10_000
 """Refused records on their way at which counting waits."""
 HEARTBEAT_SECONDS = 3.0
 """An idle source says so this often, so that the engine's clock goes on."""
-STATUS_SECONDS = 0.5
-STATUSES_A_TURN = 500
+STATUS_SECONDS = 0.25
+STATUSES_A_TURN = 350
 """Statuses sent each `STATUS_SECONDS` by a worker, shared by its partitions; a tenth of it while there is a backlog."""
 BACKLOG_SECONDS = 10.0
 """While there is a backlog, chunks hold this much: more counts for each cell, and fewer frames."""
@@ -399,7 +399,8 @@ async def flush(app: App, *, final: bool = False) -> None:
             await durable(futures)
             if commits:
                 await app.consumer.commit_pinned(commits, generation)
-            if final:
+            if final or not app.backlog:
+                # Else what was committed would count only once the next chunk is.
                 sealing: list[Awaitable[Any]] = []
                 for tp in commits:
                     await _seal(app, tp, app.sources[tp], app.now_ms(app.sources[tp]), sealing)

@@ -39,6 +39,8 @@ PREFETCH_SECONDS = 1.0
 asks for the partitions that have nothing, and all others wait until that is answered, up to 1.5 s."""
 UNPOSITIONED_SECONDS = 0.02
 """How long what came before the app knew its positions is left to lie before it is fetched again."""
+FETCH_BYTES, FETCH_WAIT_MS = 1 << 20, 250
+"""The broker answers once it has so much, or after so long: many small answers cost more than twice a few large ones."""
 READ_MARK = "counted"
 """Metadata of our commits to source topics. A committed offset without it was set by an operator."""
 
@@ -289,6 +291,7 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust's c
         consumer = super()._create_worker_consumer(transport)
         # A request whose transaction was aborted never happened.
         consumer._isolation_level = "read_committed"
+        consumer._fetch_min_bytes, consumer._fetch_max_wait_ms = FETCH_BYTES, FETCH_WAIT_MS
         return consumer
 
 
