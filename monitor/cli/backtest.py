@@ -97,7 +97,7 @@ def backtest(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
     plots: Annotated[Path | None, typer.Option(help="Write reliability, paging and quarters as PNG here.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The seed of everything that is drawn.")] = 1,
-    tenant_months: Annotated[int, typer.Option(min=1, help="How many generated months to judge, at least.")] = 2000,
+    tenant_months: Annotated[int, typer.Option(min=1, help="How many generated months to judge, at least.")] = 3200,
 ) -> None:
     """Replay histories month by month, walking forward, and judge the forecasts and the pages against simpler ways."""
     errors = Console(stderr=True)

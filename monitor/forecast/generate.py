@@ -8,7 +8,7 @@ minutes of a month. Everything is drawn from seeds: the same seed gives the same
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ class World:
       half is half as bad.
     - Spread: tenants belong to one of `operators`; a share `shared` of failures hits all of an operator's tenants.
     - Requests: `requests` a day, log-uniform between tenants, growing by `growth` (standard deviation of the
-      logarithm) a month, up and down by half of `season` over the year and a quarter within a month, with hourly noise
+      logarithm) a month, up and down by a quarter of `season` over the year and an eighth within a month, with hourly noise
       Gamma(`evenness`); `retry`: further requests for each that fails, in the first hour; `give_up`: share of the
       failing requests that no longer come after four hours; `background`: share failing at all times, log-uniform.
     """
@@ -52,92 +52,93 @@ class World:
     name: str
     tenants: int = 40
     months: int = 12
-    monthly: float = 1.2
-    rate_shape: float = 1.5
+    monthly: float = 1.3
+    rate_shape: float = 0.6
     follow: float = 0.2
     daytime: float = 0.5
     drift: float = 1.0
     season: float = 0.0
-    median: float = 110.0
-    sigma: float | None = 0.8
-    tail: float = 0.1
-    tail_from: float = 400.0
-    tail_k: float = 1.1
+    median: float = 120.0
+    sigma: float | None = 0.55
+    tail: float = 0.14
+    tail_from: float = 300.0
+    tail_k: float = 0.85
     unlike: float = 0.5
-    severities: tuple[tuple[float, float, float], ...] = ((0.4, 0.02, 0.2), (0.35, 0.2, 0.7), (0.25, 0.7, 1.0))
+    severities: tuple[tuple[float, float, float], ...] = ((0.35, 0.02, 0.2), (0.35, 0.2, 0.7), (0.3, 0.7, 1.0))
     recovers: float = 0.2
     operators: int = 10
     shared: float = 0.1
     requests: tuple[float, float] = (200.0, 100_000.0)
     growth: float = 0.03
     evenness: float = 60.0
-    retry: float = 0.3
-    give_up: float = 0.3
+    retry: float = 0.15
+    give_up: float = 0.15
     background: tuple[float, float] = (1e-4, 2e-3)
 
 
+_ALL = World("all")
 WORLDS: tuple[World, ...] = (
-    World(
-        "status pages",
-        unlike=0.8,
-        monthly=1.7,
-        rate_shape=0.5,
-        follow=0.4,
-        tail=0.13,
-        tail_k=0.95,
-        severities=((0.35, 0.02, 0.2), (0.35, 0.2, 0.7), (0.3, 0.7, 1.0)),
+    replace(_ALL, name="status pages", monthly=1.4, rate_shape=0.4, follow=0.3, unlike=0.4),
+    replace(
+        _ALL,
+        name="light tails",
+        monthly=1.8,
+        rate_shape=0.8,
+        unlike=0.3,
+        median=130.0,
+        sigma=None,
+        tail=0.0,
+        severities=((0.2, 0.02, 0.2), (0.4, 0.2, 0.7), (0.4, 0.7, 1.0)),
     ),
-    World("light tails", unlike=0.3, monthly=2.8, rate_shape=2.0, median=110.0, sigma=None, tail=0.0),
-    World(
-        "rare and severe",
-        monthly=0.8,
-        rate_shape=0.7,
-        median=200.0,
-        sigma=1.3,
-        tail=0.05,
-        tail_k=1.0,
+    replace(
+        _ALL,
+        name="rare and severe",
+        monthly=0.7,
+        rate_shape=0.5,
+        median=160.0,
+        sigma=0.8,
         severities=((0.3, 0.3, 0.7), (0.7, 0.7, 1.0)),
     ),
-    World(
-        "frequent and mild",
-        monthly=8.0,
-        rate_shape=3.0,
-        median=25.0,
-        sigma=1.0,
-        tail=0.03,
-        tail_from=180.0,
-        tail_k=0.9,
-        follow=0.5,
-        severities=((0.6, 0.02, 0.2), (0.3, 0.2, 0.7), (0.1, 0.7, 1.0)),
+    replace(
+        _ALL,
+        name="frequent and mild",
+        monthly=2.6,
+        rate_shape=0.8,
+        follow=0.4,
+        median=90.0,
+        sigma=0.7,
+        tail=0.08,
+        severities=((0.7, 0.02, 0.15), (0.2, 0.15, 0.6), (0.1, 0.6, 1.0)),
     ),
-    World(
-        "storms",
+    replace(
+        _ALL,
+        name="storms",
         unlike=0.0,
-        monthly=1.1,
-        retry=1.5,
-        give_up=0.6,
         recovers=0.5,
         daytime=0.8,
-        severities=((0.5, 0.3, 1.0), (0.5, 0.9, 1.0)),
-        sigma=1.0,
-        tail=0.06,
+        retry=1.5,
+        give_up=0.6,
+        severities=((0.5, 0.1, 0.6), (0.5, 0.6, 1.0)),
     ),
-    World("one fate", unlike=0.0, monthly=1.5, shared=0.7, operators=3, median=90.0, sigma=1.1, tail=0.08, tail_k=1.2),
-    World("seasonal", monthly=1.7, season=0.8, median=120.0, sigma=1.0, tail=0.07),
-    World(
-        "drifting",
-        unlike=0.7,
+    replace(_ALL, name="one fate", unlike=0.0, shared=0.5),
+    replace(_ALL, name="seasonal", monthly=1.6, season=0.8),
+    replace(
+        _ALL,
+        name="drifting",
         monthly=1.6,
+        rate_shape=0.5,
+        unlike=0.7,
         drift=4.0,
         growth=0.15,
         evenness=10.0,
-        sigma=1.1,
-        tail=0.08,
-        tail_k=1.3,
         background=(3e-4, 5e-3),
-        severities=((0.6, 0.02, 0.15), (0.4, 0.1, 1.0)),
+        severities=((0.5, 0.02, 0.2), (0.5, 0.2, 1.0)),
     ),
 )
+"""Each differs from the others in what its name says. Together they have what was measured on real incident histories (some 1,700 months of 90
+services): durations of about 123, 205, 546 and 5,008 minutes at the quantiles .5, .75, .9 and .99, nearly two failures a tenant and month, and
+every sixth month missed. `light tails` has none of the long ones, and `frequent and mild` shorter ones, so that no forecast can count on either.
+"""
 
 
 def outages(world: World, periods: Sequence[Period], seed: int) -> list[list[Outage]]:
@@ -242,7 +243,7 @@ def counts(crowd: Crowd, mine: Sequence[Outage], period: Period, seed: Sequence[
     mean = crowd.requests / DAY * level * crowd.shape[minutes // 60 % 168]
     if crowd.season:
         part = (minutes - period.start) / period.minutes
-        mean *= 1 + crowd.season * (np.sin(2 * np.pi * minutes / YEAR) / 2 + np.sin(4 * np.pi * part) / 4)
+        mean *= 1 + crowd.season * (np.sin(2 * np.pi * minutes / YEAR) / 4 + np.sin(4 * np.pi * part) / 8)
     mean *= np.repeat(rng.gamma(crowd.evenness, 1 / crowd.evenness, hours), 60)[: period.minutes]
     days = -(-period.minutes // DAY)
     usual = crowd.background * rng.gamma(4.0, 0.25, days)
