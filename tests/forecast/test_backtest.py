@@ -22,7 +22,7 @@ HEADER = "tenant,start,end,failing_share,requests_per_day\n"
 def judged():
     print("seed", SEED)
     spent = Spent()
-    population = populations_of(700, SEED)[1]
+    population = populations_of(2400, SEED)[1]
     trails = list(replay(population, process_time, spent))
     return report(trails, spent, SEED), trails
 
@@ -122,6 +122,17 @@ def test_a_seed_brings_the_same_world_back(world):
     one, two = (counts(crowd, first[0], periods[0], [5, 0]) for _ in range(2))
     np.testing.assert_array_equal(one, two)
     assert (one[1] <= one[0]).all()
+
+
+def test_the_worlds_together_have_the_durations_and_the_rate_that_were_measured_on_real_histories():
+    durations, months = [], 0
+    for seed in (1, 2, 3):
+        for population in populations_of(5000, seed):
+            months += len(population.periods) * len(population.tenants)
+            durations += [o.end - o.start for tenancy in population.tenants for o in tenancy.outages]
+    found = np.quantile(durations, (0.5, 0.75, 0.9, 0.99))
+    assert found == pytest.approx([123, 205, 546, 5008], rel=0.3)
+    assert len(durations) / months == pytest.approx(1.8, abs=0.4)
 
 
 def test_a_file_of_failures_becomes_tenants_from_their_first_month(tmp_path):
