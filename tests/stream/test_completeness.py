@@ -81,9 +81,17 @@ def flush(broker: Broker, **how: Any) -> list[tuple[int, int, int]]:
 
 def test_what_is_counted_while_a_frame_is_sent_is_not_complete_before_the_next_is_committed(broker: Broker) -> None:
     broker.meanwhile["frame"] = 8
+    assert flush(broker) == [(0, 5, 0), (5, 5, ASKED_MS)]
+    assert flush(broker)[2:] == [(5, 8, ASKED_MS), (8, 8, ASKED_MS + 5_000)]
+
+
+def test_in_a_backlog_a_committed_chunk_waits_for_the_next_to_be_complete(broker: Broker) -> None:
+    broker.meanwhile["frame"] = 8
+    broker.app.vitals.source_lag["auth-requests", 0] = stream.BACKLOG_RECORDS + 1
+    broker.app.room.clear()
     assert flush(broker) == [(0, 5, 0)]
+    broker.app.room.clear()
     assert flush(broker)[1:] == [(5, 8, ASKED_MS)]
-    assert flush(broker)[2:] == [(8, 8, ASKED_MS + 5_000)]
 
 
 def test_the_last_flush_does_not_call_complete_what_was_counted_behind_its_commit(broker: Broker) -> None:

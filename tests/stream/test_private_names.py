@@ -47,6 +47,8 @@ SET_ON_INSTANCES: tuple[tuple[type, str], ...] = (
     (AIOKafkaConsumer, "_coordinator"),
     (AIOKafkaConsumer, "_isolation_level"),
     (Fetcher, "_prefetch_backoff"),
+    (Fetcher, "_fetch_min_bytes"),
+    (Fetcher, "_fetch_max_wait_ms"),
     (GroupCoordinator, "_coordination_task"),
     (GroupCoordinator, "_pending_exception"),
     (PartitionRecords, "_tp"),
