@@ -75,11 +75,20 @@ class Resolver:
     sealed: int = 0
     dropped: int = 0
     ignored: int = 0
+    partitions: dict[str, int] = field(default_factory=dict)
+    """How many partitions each topic has, for all that was seen."""
+    _silent: int = 0
+    """How many of them have not spoken."""
 
     def take(self, offset: int, frame: Frame) -> Sealed | None:
         """Take in the frame at a journal `offset`; what it seals, or None."""
         source = (frame.topic, frame.partition)
         now = self.open.get(source)
+        known = self.partitions.get(frame.topic, 0)
+        if frame.partitions > known:
+            self.partitions[frame.topic] = frame.partitions
+            self._silent += frame.partitions - known
+        self._silent -= now is None
         if now is not None and frame.start < now.start:
             self.ignored += 1
             return None
@@ -108,17 +117,12 @@ class Resolver:
 
     def complete(self) -> bool:
         """Whether every partition of every topic seen has spoken."""
-        topics: dict[str, int] = {}
-        counts: dict[str, int] = {}
-        for (topic, _), candidates in self.open.items():
-            topics[topic] = max(topics.get(topic, 0), candidates.frames[0].partitions)
-            counts[topic] = counts.get(topic, 0) + 1
-        return bool(topics) and all(counts[topic] >= n for topic, n in topics.items())
+        return bool(self.partitions) and not self._silent
 
     def clock_ms(self) -> int | None:
         """The least of the sources' newest clocks, epoch milliseconds; None until every source has spoken."""
-        return min(c.at_ms for c in self.open.values()) if self.complete() else None
+        return min([c.at_ms for c in self.open.values()]) if self.complete() else None
 
     def complete_ms(self) -> int | None:
         """All that every source held up to here is sealed, epoch milliseconds; None while some source does not know."""
-        return (min(c.complete_ms for c in self.open.values()) or None) if self.complete() else None
+        return (min([c.complete_ms for c in self.open.values()]) or None) if self.complete() else None

@@ -262,6 +262,7 @@ class Engine:
         tenant.dirty.add(number)
         tenant.unfed.add(number)
         base, month, new = number * DAY, tenant.month, number not in tenant.recovered
+        last = -1
         for portal, tally in portals.items():
             name, ledger = day.portal(portal)
             for minute, row in tally.minutes.items():
@@ -270,9 +271,9 @@ class Engine:
                     month.add(name, minute, row)
                 if new:
                     came[minute] = came.get(minute, 0) + sum(row)
+            last = max(last, *tally.minutes)
             for code, minutes in tally.codes.items():
                 day.add_codes(name, code, minutes)
-        last = max(max(tally.minutes) for tally in portals.values())
         tenant.last_minute = max(quiet.last_minute(tenant, self.table), last)
         if tenant.account.issued:
             first = min(min(tally.minutes) for tally in portals.values())

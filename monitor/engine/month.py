@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from monitor.contract.exclusions import Window
 from monitor.contract.period import DAY, Period
 from monitor.contract.readings import Tally, apart
-from monitor.counting.day import WIDTH, Day
+from monitor.counting.day import WIDTH, Day, add_row
 from monitor.counting.frame import Row
 
 DayAt = Callable[[int], Day | None]
@@ -71,7 +71,7 @@ class MonthSums:
         """Add five counts of a portal in a UTC epoch minute; one outside the period is none of this month's."""
         if not self.period.start <= minute < self.period.end:
             return
-        spans = self.left_out.between(portal, self.period)
+        spans = self.left_out.between(portal, self.period) if self.left_out.windows else ()
         if not spans:
             _add(self.rows, portal, row)
             return
@@ -155,9 +155,7 @@ def _add(into: dict[str, Row], portal: str, row: Row) -> None:
     mine = into.get(portal)
     if mine is None:
         mine = into[portal] = [0] * WIDTH
-    for index, n in enumerate(row):
-        if n:
-            mine[index] += n
+    add_row(mine, 0, row)
 
 
 def add_up(rows: Iterable[Row]) -> Row:
