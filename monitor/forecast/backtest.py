@@ -28,9 +28,11 @@ looks / (age + this) a minute: evenly in its first day, then ever more seldom.
 
 The rate knows nothing of the end, so a forecast that is right about what it cannot know is calibrated at these looks.
 One random moment of each failure, or of a month's failing minutes, would peek: given its age, it is likelier to lie in
-a short failure. Every failing minute alike would not, but durations have so heavy a tail that a failure of some weeks
-would outweigh all others, and nearly all its minutes come after the miss is certain.
+a short failure. Every failing minute alike does not, and is told too ("failing"), but durations have so heavy a tail that a
+failure of some weeks outweighs all others there, and nearly all its minutes come after the miss is certain.
 """
+FAILING_LOOKS = 1 / 240
+"""Looks a minute while something fails, for the kind "failing"."""
 LOOK_EVERY = 720
 """Minutes between looks when nothing fails."""
 BATCH = 512
@@ -63,7 +65,7 @@ class Population:
 
 @dataclass(slots=True)
 class Look:
-    """One forecast of a month. `kind`: "random", "incident" or "path" (for the pages only, without `baselines`).
+    """One forecast of a month. `kind`: "random", "incident", "failing" or "path" (for the pages only, without `baselines`).
 
     `baselines`: P by name and threshold.
     """
@@ -170,6 +172,9 @@ def _times(trail: Trail, rng: np.random.Generator) -> list[tuple[int, str]]:
         ages = INCIDENT_AGE * np.expm1(np.cumsum(rng.exponential(1 / INCIDENT_LOOKS, 100)))
         minutes = one.start + ages[ages < one.end - one.start].astype(np.int64)
         times += [(minute, "incident") for minute in minutes[(minutes >= start) & (minutes < end)].tolist()]
+    for first, upto in mine:
+        places = rng.random(rng.poisson((upto - first) * FAILING_LOOKS))
+        times += [(minute, "failing") for minute in (first + places * (upto - first)).astype(np.int64).tolist()]
     paths = set()
     for first, upto in mine:
         ages = np.concatenate([np.arange(5, 180, 5), np.arange(180, 720, 15), np.arange(720, 90 * DAY, 60)])

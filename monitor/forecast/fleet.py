@@ -67,7 +67,8 @@ class Fleet:
     UTC day, when they started): the pooled incidents. `lasting`: how long one still lasts. `rate_shape`, `rate_days`: a
     tenant's incidents a day are Gamma(shape, days). `background`: share of requests that fail outside incidents;
     `daily_variance`: of a day's background relative to its mean, squared, beyond Poisson's. `shares`: (tenants,
-    KEPT + 1) cumulated daily shares of bad requests, `share_days` the days each has.
+    KEPT + 1) cumulated daily shares of bad requests, `share_days` the days each has, `share_incidents` the incidents in
+    them.
     """
 
     shape: Floats
@@ -81,6 +82,7 @@ class Fleet:
     daily_variance: float
     shares: Floats
     share_days: Ints
+    share_incidents: Ints
 
     @classmethod
     def of(cls, histories: Sequence[History]) -> Fleet:
@@ -98,7 +100,7 @@ class Fleet:
         )
         rate_shape, rate_days = _rate(counts, decayed_days(exposure))
         background, variance = _background(known)
-        shares, share_days = _shares(known)
+        shares, share_days, share_incidents = _shares(known)
         return cls(
             shape,
             durations,
@@ -111,6 +113,7 @@ class Fleet:
             variance,
             shares,
             share_days,
+            share_incidents,
         )
 
 
@@ -204,13 +207,14 @@ def _background(known: Sequence[History]) -> tuple[float, float]:
     return float(mean), float(np.clip(beyond.mean(), 0.0, 2.0)) if beyond.size else 0.0
 
 
-def _shares(known: Sequence[History]) -> tuple[Floats, Ints]:
+def _shares(known: Sequence[History]) -> tuple[Floats, Ints, Ints]:
     some = known
     if len(some) > WINDOWS:
         some = [known[i] for i in np.linspace(0, len(known) - 1, WINDOWS).astype(np.int64)]
     if not some:
-        return np.zeros((0, KEPT + 1)), np.zeros(0, dtype=np.int64)
-    return daily_shares(some)
+        return np.zeros((0, KEPT + 1)), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    shares, days = daily_shares(some)
+    return shares, days, np.where(days > 0, [h.past().starts.size for h in some], 0)
 
 
 def daily_shares(histories: Sequence[History]) -> tuple[Floats, Ints]:

@@ -12,7 +12,7 @@ from monitor.forecast.backtest import PAGES, THRESHOLDS, Look, Trail
 from monitor.forecast.baselines import NAMES, TOLD
 from monitor.forecast.history import Floats
 
-KINDS = ("random", "incident")
+KINDS = ("random", "incident", "failing")
 BUDGETS = (0.8, 0.9)
 LEAST = 1e-3
 """Probabilities are kept this far from 0 and 1 in the log loss."""
@@ -25,7 +25,7 @@ class _Looks:
 
     def __init__(self, trails: Sequence[Trail], kind: str) -> None:
         found = [(trail, look) for trail in trails for look in trail.looks if look.kind == kind]
-        if kind == "incident":
+        if kind != "random":
             # A failure that the counts do not show yet is one that only hindsight knows of.
             found = [(trail, look) for trail, look in found if look.made.failing]
         self.size = len(found)

@@ -462,10 +462,11 @@ def _arriving(facts: Facts, fleet: Fleet) -> Floats:
     return np.asarray(np.bincount(flat, cost, counts.size).reshape(counts.shape), dtype=np.float64)
 
 
-def stretches(facts: Facts, fleet: Fleet, against: float = OWN_DAYS) -> Floats:
+def stretches(facts: Facts, fleet: Fleet, against: float = OWN_DAYS, *, whoever: bool = False) -> Floats:
     """The share of bad requests over past days, as many as are left: (tenants, DRAWS - ARRIVING).
 
-    A tenant's own d days weigh d / (d + `against`) against the fleet's.
+    A tenant's own d days weigh d / (d + `against`) against the fleet's. Where something fails just now, the tenant is likelier one of those
+    that often fail: then the fleet's days are those of a tenant picked by its incidents, and not by its days, unless `whoever`.
     """
     u = uniform(facts.seeds, _WINDOW)[:, ARRIVING:]
     own = uniform(facts.seeds, _COUNT)[:, ARRIVING:]
@@ -474,13 +475,23 @@ def stretches(facts: Facts, fleet: Fleet, against: float = OWN_DAYS) -> Floats:
     rows = np.arange(days.shape[0])[:, None]
     mine = own < days / np.maximum(days + against, 1)
     out = np.broadcast_to(facts.background[:, None], u.shape)
-    ends = np.cumsum(fleet.share_days)
-    if ends.size and ends[-1]:
-        day = (u * ends[-1]).astype(np.int64)
-        whose = np.searchsorted(ends, day, side="right")
-        out = _stretch(fleet.shares, whose, fleet.share_days[whose], day - (ends - fleet.share_days)[whose], length)
+    if fleet.share_days.any():
+        whose, start = _picked(fleet.share_days, fleet.share_days, u)
+        if fleet.share_incidents.any() and not whoever:
+            met = _picked(fleet.share_incidents, fleet.share_days, u[facts.failing])
+            whose[facts.failing], start[facts.failing] = met
+        out = _stretch(fleet.shares, whose, fleet.share_days[whose], start, length)
     theirs = _stretch(facts.shares, rows, np.maximum(days, 1), (u * days).astype(np.int64), length)
     return np.where(mine, theirs, out)
+
+
+def _picked(weights: Ints, days: Ints, u: Floats) -> tuple[Ints, Ints]:
+    """A tenant by its weight, and evenly one of its days, by `u`; whoever has no days has no weight."""
+    ends = np.cumsum(weights)
+    at = u * ends[-1]
+    whose = np.searchsorted(ends, at, side="right")
+    within = (at - (ends - weights)[whose]) / weights[whose]
+    return whose, np.minimum((within * days[whose]).astype(np.int64), days[whose] - 1)
 
 
 def _stretch(sums: Floats, rows: Ints, days: Ints, start: Ints, length: Ints) -> Floats:

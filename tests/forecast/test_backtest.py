@@ -87,7 +87,7 @@ def test_a_page_at_certainty_has_no_lead_left(judged):
 def test_the_figures_are_json_with_the_names_that_are_documented(judged):
     result = json.loads(json.dumps(judged[0]))
     assert set(result["brier"]) == set(result["base_rate"]) == {"99", "95", "90"}
-    assert set(result["brier"]["99"]) == set(result["coverage"]) == {"random", "incident"}
+    assert set(result["brier"]["99"]) == set(result["coverage"]) == {"random", "incident", "failing"}
     assert set(result["baselines"]) == {"burn rate", "hold", "climatology", "linear", "day-block"}
     assert result["seconds_per_tenant"] > 0
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from monitor.forecast import Fleet, History, MonthSoFar, forecast
-from monitor.forecast.mixture import CHUNK
+from monitor.forecast.mixture import CHUNK, facts_of, stretches
 
 DAY = 1440
 FIRST = 20_002
@@ -120,6 +120,17 @@ def test_nothing_is_left_when_it_is_missed_and_nothing_is_said_when_nothing_fail
 def test_a_failure_seen_minutes_ago_is_told_at_its_own_severity():
     made = one(month(tenant(30, failing=[(9 * DAY, 10 * DAY, 0.8)]), 9 * DAY + 6))
     assert made.severity == pytest.approx(0.8, abs=0.02)
+
+
+def test_whoever_fails_just_now_is_taken_for_one_of_those_that_often_fail():
+    calm = [tenant(100, seed=n)[0] for n in range(9)]
+    often = tenant(100, failing=[(day * DAY + 600, day * DAY + 660, 1.0) for day in range(0, 99, 3)])[0]
+    fleet = Fleet.of([*calm, often])
+    sound = month(tenant(2), DAY + 650)
+    failing = month(tenant(2, failing=[(DAY + 600, DAY + 660, 0.5)]), DAY + 650)
+    shares = stretches(facts_of([sound[0], failing[0]], [sound[1], failing[1]], fleet), fleet).mean(axis=1)
+    # An hour of every third day is 1.4 % of them, of a tenth of the tenants.
+    assert shares == pytest.approx([0.0014, 0.014], rel=0.2)
 
 
 def test_maintenance_ahead_takes_requests_out_of_the_month():
