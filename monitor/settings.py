@@ -52,8 +52,8 @@ class Settings:
     """Copies of each of them."""
     data_dir: str = ".monitor"
     """Where a worker keeps what it may lose."""
-    flush_seconds: float = 1.0
-    """How often counts go to the journal."""
+    flush_seconds: float = 3.0
+    """How often counts go to the journal. Every second is a second fresher and, at 30,000 requests a second, takes two thirds more CPU."""
     checkpoint_seconds: float = 30.0
     """How often changed days are made durable."""
     clock: str = "machine"

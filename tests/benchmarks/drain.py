@@ -113,7 +113,7 @@ def main() -> None:
     if options.peers and not shutil.which("mvn"):
         sys.exit("the peer is built by Maven: apt-get install maven openjdk-17-jdk-headless, or give --peers nothing")
     if options.peers:
-        subprocess.run(["mvn", "-B", "-q", "package"], cwd=PEERS, check=True)
+        subprocess.run(["mvn", "-B", "-q", "-Dstyle.color=never", "package"], cwd=PEERS, check=True)
     at = harness.place(options.bootstrap)
     begun = time.monotonic()
     made = harness.backlog(at, options.records, options.tenants, options.minutes, options.seed)
