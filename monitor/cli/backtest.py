@@ -79,8 +79,6 @@ OF_EACH = (
 """The figures told of each history on its own."""
 REPORT_WIDTH = 132
 """Columns of the tables where no terminal tells."""
-KINDS_SHOWN = "at random times / during incidents / at failing minutes"
-"""The kinds of looks, in the order of the figures."""
 FAR_LEAD_HOURS = 12.0
 """In the plot of pages, names stand to the left of points beyond this."""
 CSV_WORLD = World("csv", retry=0.0, give_up=0.0, recovers=0.0)
@@ -278,22 +276,26 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
     """Print the figures as tables."""
     base = ", ".join(f"{_text(rate)} under {name} %" for name, rate in result["base_rate"].items())
     console.print(f"{result['tenant_months']} months of {result['tenants']} tenants; missed: {base}")
-    missed = ", ".join(f"{_each_kind(shares)} under {name} %" for name, shares in result["looks_missed"].items())
-    console.print(f"Looks {KINDS_SHOWN} whose month is missed: {missed}")
+    missed = ", ".join(f"{_pair(shares)} under {name} %" for name, shares in result["looks_missed"].items())
+    console.print(f"Looks at random times / during incidents whose month is missed: {missed}")
     columns = ("", "Brier 99 %", "95 %", "90 %", "skill 99 %", "log loss 99 %", "calibration")
-    table = Table(*columns, title=KINDS_SHOWN.capitalize())
+    table = Table(*columns, title="At random times / during incidents")
     compared = {"forecast": result, **result["baselines"], TOLD: result["told_the_end"]}
     for name, one in compared.items():
-        scores = [_each_kind(one["brier"][threshold]) for threshold in result["base_rate"]]
+        scores = [_pair(one["brier"][threshold]) for threshold in result["base_rate"]]
         others = (one["brier_skill"]["99"], one["log_loss"]["99"], one["calibration_error"])
-        table.add_row(name, *scores, *(_each_kind(other) for other in others))
+        table.add_row(name, *scores, *(_pair(other) for other in others))
     console.print(table)
     doubt = ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in result["before_certain"].items())
     console.print(f"During incidents, before the miss is certain: {doubt}")
+    alike = [f"Brier {name} % {_text(score['failing'])}" for name, score in result["brier"].items()]
+    alike += [
+        f"{name} {_text(result[key]['failing'])}"
+        for name, key in (("calibration", "calibration_error"), ("interval", "coverage"))
+    ]
+    console.print(f"At all failing minutes alike: {', '.join(alike)}")
     quarters = " ".join(_text(score) for score in result["brier_by_quarter"])
-    console.print(
-        f"The 90 % interval holds {_each_kind(result['coverage'])}; Brier by quarter of the month: {quarters}"
-    )
+    console.print(f"The 90 % interval holds {_pair(result['coverage'])}; Brier by quarter of the month: {quarters}")
     close, ratio = _text(result["m_star_within_25_percent"]), _text(result["m_star_median_ratio"])
     console.print(f"Point of no return: within 25 % in {close} of {result['m_star_looks']} looks, median ratio {ratio}")
     heads = ("first page of a month", "precision", "recall", "median lead", "1 h or more", "pages/miss", "pages/month")
@@ -307,7 +309,7 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
         pages = [one["policies"][f"P>={level}"] for level in (0.8, 0.9)]
         paging = [f"{_text(page['precision'], 2)}, {_text(page['median_lead_hours'], 1)} h" for page in pages]
         pairs = (one["brier"]["99"], one["brier_skill"]["99"], one["calibration_error"], one["coverage"])
-        cells = (*(_each_kind(pair) for pair in pairs), *paging, _text(one["m_star_within_25_percent"], 2))
+        cells = (*(_pair(pair) for pair in pairs), *paging, _text(one["m_star_within_25_percent"], 2))
         table.add_row(name, _text(one["base_rate"]["99"], 2), *cells)
     console.print(table)
     console.print(f"{result['seconds_per_tenant'] * 1e6:.0f} us of CPU for a forecast; seed {result['seed']}")
@@ -317,8 +319,8 @@ def _text(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _each_kind(scores: Mapping[str, float | None]) -> str:
-    return " / ".join(_text(score) for score in scores.values())
+def _pair(scores: Mapping[str, float | None]) -> str:
+    return f"{_text(scores['random'])} / {_text(scores['incident'])}"
 
 
 def draw(result: Mapping[str, Any], directory: Path) -> None:
