@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from monitor.compiled import compiled
 from monitor.counting.times import MINUTE_CHARACTERS
+from monitor.counting.vectors import BLOCK, HALF, differ, first, marks, product, word
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -27,31 +28,24 @@ DIGITS = 16
 """Longest number that is taken, in characters."""
 _NOBODY = -1
 _FREE = np.uint64(2**64 - 1)
-_UPPER = np.uint64(0xFFFFFFFF00000000)
-_QUOTE, _POINT, _ZERO, _NINE, _COMMA = 0x22, 0x2E, 0x30, 0x39, 0x2C
-_PLAIN = 1
-_KIND = np.array(
-    [_PLAIN if 0x20 <= byte < 0x7F and chr(byte) not in '"\\' else 0 for byte in range(256)], dtype=np.uint8
-)
-_ONE, _SEVEN, _EIGHT, _FIFTY_SIX, _WIDTH = map(np.uint64, (1, 7, 8, 56, MINUTE_CHARACTERS))
-_ONES = np.uint64(0x0101010101010101)
-_QUOTES, _BACKSLASHES, _DELETES, _SPACES, _HIGHEST = (
-    _ONES * np.uint64(byte) for byte in (0x22, 0x5C, 0x7F, 0x20, 0x80)
-)
-_PLACES = np.uint64(0x0001020304050607)
-"""Times 2 ** (8 k): k in the highest byte."""
-_PRIME, _SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(29)
+_END, _COMMA, _POINT, _ZERO, _NINE = 0, 0x2C, 0x2E, 0x30, 0x39
+_NOTHING, _ONE, _EIGHT, _TWO_WORDS, _WIDTH = map(np.uint64, (0, 1, 8, 16, MINUTE_CHARACTERS))
+_BLOCK, _LOWER = np.uint64(BLOCK), np.uint64(2**32 - 1)
+_HALF, _SHIFT = np.uint64(HALF), np.uint64(32)
+_PRIME = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Form(NamedTuple):
     """What a record must look like, from its begin to its end.
 
-    `steps`, shape (n, 3): a kind, a length (see the kinds), and where a constant begins in `text`. `lowest` and `spans`: the least character of
-    each column of a time behind its minute, and how much greater it may be.
+    `steps`, shape (n, 3): a kind, a length (see the kinds), and where a constant begins in `text`, or which of the record's quotes, of which
+    there are `quotes`, ends what varies. `text` goes on for `HALF` bytes that say nothing. `lowest` and `spans`: the least character of each
+    column of a time behind its minute, and how much greater it may be.
     """
 
     steps: NDArray[np.uint64]
     text: Bytes
+    quotes: int
     lowest: Bytes
     spans: Bytes
 
@@ -59,13 +53,13 @@ class Form(NamedTuple):
 class Known(NamedTuple):
     """Texts by id, in a table of open addressing.
 
-    `slots`: the upper half of a hash and an id, or `_FREE`, a power of two of them. By id: `hashes`, and `spans` with shape (n, 2), where the
-    text begins in `arena` and its length. `size`: how many ids there are, and how many bytes.
+    `slots`, shape (a power of two, 2): a hash or `_FREE`, and where the text begins in `arena`, shifted by 32, and its id. By id: `hashes`,
+    and `begins` in `arena`, where each text ends in a zero and `HALF` bytes stay free. `size`: how many ids there are, and how many bytes.
     """
 
     slots: NDArray[np.uint64]
     hashes: NDArray[np.uint64]
-    spans: Ints
+    begins: Ints
     arena: Bytes
     size: Ints
 
@@ -74,52 +68,55 @@ class Known(NamedTuple):
         """With room for so many ids and bytes."""
         slots = 1 << (2 * ids).bit_length()
         return cls(
-            np.full(slots, _FREE, dtype=np.uint64),
+            np.full((slots, 2), _FREE, dtype=np.uint64),
             np.zeros(ids, dtype=np.uint64),
-            np.zeros((ids, 2), dtype=np.int64),
-            np.zeros(size, dtype=np.uint8),
+            np.zeros(ids + 1, dtype=np.int64),
+            np.zeros(size + HALF, dtype=np.uint8),
             np.zeros(2, dtype=np.int64),
         )
 
     def with_room(self, ids: int, size: int) -> Known:
         """Itself when there is room for so many more ids and bytes; else a copy that has it."""
         n, used = self.size.tolist()
-        if n + ids <= len(self.hashes) and used + size <= len(self.arena):
+        if n + ids <= len(self.hashes) and used + size + HALF <= len(self.arena):
             return self
         made = Known.empty(2 * (n + ids), 2 * (used + size))
         made.size[:] = self.size
         for mine, theirs, count in (
             (made.hashes, self.hashes, n),
-            (made.spans, self.spans, n),
+            (made.begins, self.begins, n + 1),
             (made.arena, self.arena, used),
         ):
             mine[:count] = theirs[:count]
-        _place(made.slots, made.hashes, n)
+        _place(made.slots, made.hashes, made.begins, n)
         return made
 
     def text(self, number: int) -> bytes:
         """The text with an id."""
-        begin, length = self.spans[number].tolist()
-        return self.arena[begin : begin + length].tobytes()
+        begin, following = self.begins[number : number + 2].tolist()
+        return self.arena[begin : following - 1].tobytes()
 
 
 @compiled
-def _place(slots: NDArray[np.uint64], hashes: NDArray[np.uint64], n: int) -> None:
+def _place(slots: NDArray[np.uint64], hashes: NDArray[np.uint64], begins: Ints, n: int) -> None:
     mask = np.uint64(len(slots) - 1)
     for number in range(n):
         at = hashes[number] & mask
-        while slots[at] != _FREE:
+        while slots[at, 0] != _FREE:
             at = (at + _ONE) & mask
-        slots[at] = (hashes[number] & _UPPER) | np.uint64(number)
+        slots[at, 0], slots[at, 1] = hashes[number], (np.uint64(begins[number]) << _SHIFT) | np.uint64(number)
 
 
 @compiled
 def _same(one: Bytes, at: Unsigned, other: Bytes, begin: Unsigned, length: Unsigned) -> bool:
-    """Whether the same bytes stand there. Without an early end, many are compared at once."""
-    differ = np.uint8(0)
-    for i in range(length):
-        differ |= one[at + i] ^ other[begin + i]
-    return bool(differ == 0)
+    """Whether the same bytes stand there; behind them may be read."""
+    while length > _HALF:
+        if differ(one, at, other, begin):
+            return False
+        at += _HALF
+        begin += _HALF
+        length -= _HALF
+    return bool(differ(one, at, other, begin) & ((_ONE << length) - _ONE) == _NOTHING)
 
 
 @compiled
@@ -147,91 +144,79 @@ def _word(text: Bytes, at: Unsigned) -> Unsigned:
 
 
 @compiled
-def _plain(text: Bytes, at: Unsigned, end: Unsigned) -> Unsigned:
-    """Where the next quote, backslash, or what is no printable ASCII stands; `end` without one.
-
-    Eight bytes at a time: of each that is looked for the highest bit is set, and of none before the first such.
-    """
-    while at + _EIGHT <= end:
-        word = _word(text, at)
-        quote, backslash, delete = word ^ _QUOTES, word ^ _BACKSLASHES, word ^ _DELETES
-        found = (quote - _ONES) & ~quote | (backslash - _ONES) & ~backslash | (delete - _ONES) & ~delete
-        found = (found | (word - _SPACES) | word) & _HIGHEST
-        if found:
-            first = (found & (~found + _ONE)) >> _SEVEN
-            return at + ((first * _PLACES) >> _FIFTY_SIX)
-        at += _EIGHT
-    while at < end and _KIND[text[at]] == _PLAIN:
-        at += _ONE
-    return at
-
-
-@compiled
-def _after_quotes(text: Bytes, at: Unsigned, end: Unsigned, quotes: Unsigned) -> Unsigned:
-    """Where the last of so many quotes stands; `end` when something stands before it that is not taken."""
-    while True:
-        at = _plain(text, at, end)
-        if at >= end or text[at] != _QUOTE:
-            return end
-        quotes -= _ONE
-        if quotes == 0:
-            return at
-        at += _ONE
+def _quotes(text: Bytes, at: Unsigned, end: Unsigned, found: NDArray[np.uint64], n: int) -> bool:
+    """Whether there are `n` quotes and nothing but printable ASCII without a backslash. `found` has room for `n + BLOCK` of them."""
+    count = 0
+    while at < end:
+        quotes, wrong = marks(text, at)
+        if end - at < _BLOCK:
+            mine = (_ONE << (end - at)) - _ONE
+            quotes &= mine
+            wrong &= mine
+        if wrong:
+            return False
+        while quotes:
+            found[count] = at + first(quotes)
+            quotes &= quotes - _ONE
+            count += 1
+        if count > n:
+            return False
+        at += _BLOCK
+    return count == n
 
 
 @compiled
 def _hash(text: Bytes, at: Unsigned, end: Unsigned, hashed: Unsigned) -> Unsigned:
-    word = end - at
-    while at + _EIGHT <= end:
-        hashed = (hashed ^ word) * _PRIME
-        hashed ^= hashed >> _SHIFT
-        word = _word(text, at)
-        at += _EIGHT
-    hashed = (hashed ^ word) * _PRIME
-    hashed ^= hashed >> _SHIFT
-    word = np.uint64(0)
-    while at < end:
-        word = (word << _EIGHT) | np.uint64(text[at])
-        at += _ONE
-    hashed = (hashed ^ word) * _PRIME
-    return hashed ^ (hashed >> _SHIFT)
+    """Of a text, behind which may be read, and of the hash of what stands before it."""
+    hashed ^= end - at
+    while at + _TWO_WORDS <= end:
+        hashed = product(hashed ^ word(text, at), _PRIME ^ word(text, at + _EIGHT))
+        at += _TWO_WORDS
+    one, other = word(text, at), word(text, at + _EIGHT)
+    left = end - at
+    if left < _EIGHT:
+        one &= (_ONE << (_EIGHT * left)) - _ONE
+        other = _NOTHING
+    else:
+        other &= (_ONE << (_EIGHT * (left - _EIGHT))) - _ONE
+    return product(hashed ^ one, _PRIME ^ other)
 
 
 @compiled
 def _number_of(text: Bytes, runs: NDArray[np.uint64], known: Known) -> Unsigned:
     """The id of a text, in runs with shape (n, 2); a new one if need be."""
     hashed: Unsigned = _PRIME
-    size: Unsigned = len(runs) - 1
     for r in range(len(runs)):
         hashed = _hash(text, runs[r, 0], runs[r, 1], hashed)
-        size += np.int64(runs[r, 1] - runs[r, 0])
+    if hashed == _FREE:
+        hashed = _ONE
     mask = np.uint64(len(known.slots) - 1)
     slot = hashed & mask
-    while known.slots[slot] != _FREE:
-        if known.slots[slot] & _UPPER == hashed & _UPPER:
-            number = known.slots[slot] & ~_UPPER
-            at = known.spans[number, 0]
-            same = known.spans[number, 1] == size
+    while known.slots[slot, 0] != _FREE:
+        if known.slots[slot, 0] == hashed:
+            at = known.slots[slot, 1] >> _SHIFT
+            same = True
+            for r in range(len(runs)):
+                length = runs[r, 1] - runs[r, 0]
+                same = same and _same(text, runs[r, 0], known.arena, at, length)
+                at += length
+                same = same and known.arena[at] == (_COMMA if r + 1 < len(runs) else _END)
+                at += _ONE
             if same:
-                for r in range(len(runs)):
-                    length = np.int64(runs[r, 1] - runs[r, 0])
-                    same &= _same(text, np.int64(runs[r, 0]), known.arena, at, length)
-                    at += length + 1
-            if same:
-                return np.int64(number)
+                return np.int64(known.slots[slot, 1] & _LOWER)
         slot = (slot + _ONE) & mask
-    number, at = known.size[0], known.size[1]
-    known.slots[slot] = (hashed & _UPPER) | np.uint64(number)
-    known.hashes[number] = hashed
-    known.spans[number, 0], known.spans[number, 1] = at, size
+    number, begin = known.size[0], known.size[1]
+    into = begin
     for r in range(len(runs)):
-        if r:
-            known.arena[at] = _COMMA
-            at += 1
         for b in range(np.int64(runs[r, 0]), np.int64(runs[r, 1])):
-            known.arena[at] = text[b]
-            at += 1
-    known.size[0], known.size[1] = number + 1, at
+            known.arena[into] = text[b]
+            into += 1
+        known.arena[into] = _COMMA if r + 1 < len(runs) else _END
+        into += 1
+    known.slots[slot, 0], known.slots[slot, 1] = hashed, (np.uint64(begin) << _SHIFT) | np.uint64(number)
+    known.hashes[number] = hashed
+    known.begins[number], known.begins[number + 1] = begin, into
+    known.size[0], known.size[1] = number + 1, into
     return number
 
 
@@ -258,35 +243,37 @@ def take(
     """
     labels = 0
     last = 0
+    found = np.empty(form.quotes + BLOCK, dtype=np.uint64)
     for i in range(len(places)):
         said[i] = _NOBODY
         if lengths[places[i]] < 0 or lengths[places[i]] > longest:
             continue
         at = starts[places[i]]
         end = at + np.uint64(lengths[places[i]])
+        if not _quotes(text, at, end, found, form.quotes):
+            continue
         time = at
         run = 0
         good = True
         for step in range(len(form.steps)):
             kind, length = form.steps[step, 0], form.steps[step, 1]
+            begin = at
             if kind == CONSTANT:
                 good = at + length <= end and _same(text, at, form.text, form.steps[step, 2], length)
                 at += length
             elif kind == NUMBER:
-                begin = at
                 at = _after_number(text, begin, end)
                 good = at > begin
             else:
-                begin = at
-                at = _after_quotes(text, begin, end, length if kind == RUN else _ONE)
-                good = at < end
+                # As many quotes as the sample has stood before: it is not before this place.
+                at = found[form.steps[step, 2]]
                 if kind == TIME:
                     time = begin
-                    good &= at - begin == length
+                    good = at - begin == length
                 elif kind == RUN:
-                    runs[run, 0], runs[run, 1] = begin, at + _ONE
-                    run += 1
                     at += _ONE
+                    runs[run, 0], runs[run, 1] = begin, at
+                    run += 1
                 elif kind == USER and len(users):
                     users[i, 0], users[i, 1] = begin, at
             if not good:

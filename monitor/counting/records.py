@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 NOTHING = -1
 """The length of a record without a value."""
 
+PADDING = bytes(64)
+"""What stands behind the last record, so that whoever reads many bytes at once may read beyond its end."""
+
 Places = NDArray[np.int64]
 
 _NEW_LINE = ord("\n")
@@ -22,12 +25,15 @@ _OPENING, _CLOSING = ord("{"), ord("}")
 class Records:
     """Record i is `buffer[starts[i] : starts[i] + lengths[i]]`; a length of `NOTHING` says that it has no value.
 
-    `starts` and `lengths` have shape (n,); the stretches stand in order, at least a byte apart, and none of their bytes may be changed.
+    `starts` and `lengths` have shape (n,); the stretches stand in order, at least a byte apart, as many bytes as `PADDING` has before the
+    buffer's end, and none of their bytes may be changed.
     """
 
     __slots__ = ("buffer", "lengths", "starts")
 
     def __init__(self, buffer: bytearray, starts: Places, lengths: Places) -> None:
+        if len(starts) and int(starts[-1]) + int(lengths[-1]) + len(PADDING) > len(buffer):
+            raise AssertionError(f"less than {len(PADDING)} bytes stand behind the last record")
         self.buffer = buffer
         self.starts = starts
         self.lengths = lengths
@@ -37,7 +43,7 @@ class Records:
         """Records with these values."""
         lengths = np.array([NOTHING if value is None else len(value) for value in values], dtype=np.int64)
         sizes = np.maximum(lengths, 0)
-        buffer = bytearray(b"\n".join([value or b"" for value in values]))
+        buffer = bytearray(b"\n").join([*(value or b"" for value in values), PADDING])
         return cls(buffer, np.cumsum(sizes + 1) - sizes - 1, lengths)
 
     def __len__(self) -> int:

@@ -30,6 +30,7 @@ from monitor.counting import times
 from monitor.counting.kernel import CONSTANT, LABELS, NUMBER, RUN, STRING, TIME, USER, Form, Known, take
 from monitor.counting.records import Records
 from monitor.counting.times import MINUTE_CHARACTERS
+from monitor.counting.vectors import HALF
 
 Places = NDArray[np.int64]
 
@@ -161,11 +162,20 @@ class Template:
     def form(self) -> Form:
         """The same for `kernel`."""
         rows, text = [], b""
+        quotes = 0
         for kind, length, constant in self.steps:
-            rows.append((kind, length, len(text)))
-            text += constant
+            if kind == CONSTANT:
+                rows.append((kind, length, len(text)))
+                text += constant
+                quotes += constant.count(b'"')
+            elif kind == RUN:
+                quotes += length
+                rows.append((kind, length, quotes - 1))
+            else:
+                rows.append((kind, length, quotes))
         lowest, spans = times.form(self.width) or (np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.uint8))
-        return Form(np.array(rows, dtype=np.uint64), np.frombuffer(text, dtype=np.uint8), lowest, spans)
+        steps, padded = np.array(rows, dtype=np.uint64), np.frombuffer(text + bytes(HALF), dtype=np.uint8)
+        return Form(steps, padded, quotes, lowest, spans)
 
     def said(self, runs: bytes) -> bytes:
         """The text of runs that vary, joined by commas, with what does not."""

@@ -30,7 +30,7 @@ def count(batch: memoryview) -> int:
     return int.from_bytes(batch[HEADER_BYTES - 4 : HEADER_BYTES])
 
 
-def unpack(body: bytes | bytearray, count: int) -> tuple[Ints, Ints, Ints]:
+def unpack(body: bytes | memoryview, count: int) -> tuple[Ints, Ints, Ints]:
     """The values of `count` records, of one batch or several in a row: where each starts, its length (-1: none), its offset less its batch's.
 
     ValueError when the body does not hold exactly these.

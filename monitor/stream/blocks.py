@@ -15,7 +15,7 @@ from aiokafka import codec, errors
 from aiokafka.consumer import fetcher
 from numpy.typing import NDArray
 
-from monitor.counting.records import Records
+from monitor.counting.records import PADDING, Records
 from monitor.stream import batches
 
 _Original: Any = fetcher.PartitionRecords
@@ -116,8 +116,8 @@ class _Parts:
     def _close_large(self) -> None:
         if not self._bodies:
             return
-        buffer = bytearray().join(self._bodies)
-        starts, lengths, deltas = batches.unpack(buffer, sum(self._counts))
+        buffer = bytearray().join([*self._bodies, PADDING])
+        starts, lengths, deltas = batches.unpack(memoryview(buffer)[: -len(PADDING)], sum(self._counts))
         offsets = np.repeat(np.array(self._bases, dtype=np.int64), self._counts) + deltas
         part = Part(Records(buffer, starts, lengths), offsets)
         if offsets[0] < self.since:  # the first batch begins before the position

@@ -8,6 +8,7 @@ import weakref
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from monitor.counting import chunk
 from monitor.counting import request as rq
 from monitor.counting.chunk import Chunk, Counts, Reader, Where
-from monitor.counting.records import Records
+from monitor.counting.records import PADDING, Records
 from monitor.counting.request import Rejected
 from monitor.counting.template import Templates
 
@@ -248,6 +249,24 @@ def test_a_form_with_long_constants_is_looked_for_in_short_records_too() -> None
     refused = reader.count(Records.of([short, b"{}"]), NOW, counts)
     assert [place for place, _ in refused] == [0, 1]
     assert cells(counts).total() == 1
+
+
+def test_what_stands_beyond_a_records_end_is_not_read_as_its_own() -> None:
+    whole = b'{"time":"2026-11-23T10:00:07Z","tenant":"ant","portal":"p","outcome":"success","latency_ms":12}'
+    line = whole + b"\x07\\" + b'"'
+    buffer = bytearray(line * 3 * len(whole) + PADDING)
+    # Every place at which the record can be cut, among whole ones.
+    lengths = np.array([each for cut in range(len(whole)) for each in (len(whole), cut, len(whole))])
+    starts = np.arange(len(lengths)) * len(line)
+    reader, counts = Reader(CODES), Counts()
+    refused = reader.count(Records(buffer, starts, lengths), NOW, counts)
+    assert [place for place, _ in refused] == list(range(1, len(lengths), 3))
+    assert cells(counts).total() == 2 * len(whole)
+
+
+def test_a_buffer_that_ends_with_its_last_record_is_refused() -> None:
+    with pytest.raises(AssertionError, match="behind the last record"):
+        Records(bytearray(b"{}"), np.array([0]), np.array([2]))
 
 
 def test_a_refused_record_does_not_keep_its_batch_in_memory() -> None:
