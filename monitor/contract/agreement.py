@@ -192,7 +192,8 @@ class Agreements:
         found = self._months.get((name, extension))
         if found is None:
             agreement = self._governing(name)
-            period = Period(self._starts(name), self._starts(_after(name)), name)
+            # Without agreements all are calendar months in UTC.
+            period = Period(self._starts(name), self._starts(_after(name)), name) if self.all else month_named(name)
             found = self._months[name, extension] = Month(agreement, period, agreement.covered(period, extension))
         return found
 

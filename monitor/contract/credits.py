@@ -273,13 +273,14 @@ def fold(
     Statements and decisions may be given that came later: they are left out. At the same instant contracts come first, then statements, then
     decisions in the order given.
     """
+    settlements = [item for item in statements if item.settled and item.as_of <= as_of]
     taken, twins = known((item for item in decisions if item.tenant == agreements.tenant), as_of)
+    if not settlements and not taken and not twins:
+        return Account(agreements.tenant, {})
     ledger = _Ledger(agreements)
     events: list[tuple[int, int, Callable[[], None]]] = []
     events += [(item.recorded, 0, partial(ledger.renew, item.recorded)) for item in agreements.known(as_of).all]
-    events += [
-        (item.as_of, 1, partial(ledger.settle, item)) for item in statements if item.settled and item.as_of <= as_of
-    ]
+    events += [(item.as_of, 1, partial(ledger.settle, item)) for item in settlements]
     events += [(item.recorded, 2, partial(ledger.decide, item)) for item in taken]
     events += [
         (item.recorded, 3, partial(ledger.refuse, item.month, refused, item.recorded)) for item, refused in twins

@@ -140,8 +140,9 @@ class Day:
         """Counts of all portals together, shape (1440, 5)."""
         out = np.zeros((DAY, WIDTH), dtype=np.int64)
         for portal in self.portals.values():
-            minutes, counts = portal.table()
-            out[minutes] += counts
+            out[np.frombuffer(portal.minutes, dtype=np.uint16)] += np.frombuffer(
+                portal.counts, dtype=np.uint32
+            ).reshape(-1, WIDTH)
         return out
 
     def rows(self) -> Iterator[tuple[str, int, Row]]:

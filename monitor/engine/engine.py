@@ -265,13 +265,14 @@ class Engine:
         last = -1
         for portal, tally in portals.items():
             name, ledger = day.portal(portal)
+            add = ledger.add
             for minute, row in tally.minutes.items():
-                ledger.add(minute - base, row)
+                add(minute - base, row)
                 if month is not None:
                     month.add(name, minute, row)
                 if new:
                     came[minute] = came.get(minute, 0) + sum(row)
-            last = max(last, *tally.minutes)
+                last = max(last, minute)
             for code, minutes in tally.codes.items():
                 day.add_codes(name, code, minutes)
         tenant.last_minute = max(quiet.last_minute(tenant, self.table), last)
@@ -482,7 +483,7 @@ class Engine:
             return found
         for name, length in windows.WINDOWS.items():
             part = MonthSums(Period(upto - length, upto, name), tenant.left_out)
-            part.fill(lambda number: tenant.day(number, self.table))
+            part.fill(tenant.numbers, lambda number: tenant.day(number, self.table))
             found[name] = part.total
         return found
 
@@ -592,7 +593,7 @@ class Engine:
         tenant.agreement, tenant.standing, tenant.whole = month.agreement, month.standing, month.period
         tenant.period = month.covered if month.covered.start < month.covered.end else month.period
         tenant.month = MonthSums(tenant.period, tenant.left_out)
-        tenant.month.fill(lambda number: tenant.day(number, self.table))
+        tenant.month.fill(tenant.numbers, lambda number: tenant.day(number, self.table))
         tenant.forecast_at_minute = -FORECAST_EVERY  # what stands is of the period before: a new one at the next look
         if tenant.forecast and not tenant.forecast.probability.keys() >= set(month.agreement.terms.thresholds):
             tenant.forecast = None

@@ -7,7 +7,7 @@ windows cover it. Rulings on codes and silences are not incremental: where one m
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,19 +79,22 @@ class MonthSums:
         out = place >= 0 and minute < spans[place][1]
         _add(self.excluded if out else self.rows, portal, row)
 
-    def fill(self, day_at: DayAt) -> None:
-        """Add all minutes of the period."""
-        self._sum(day_at, self.period.start, self.period.end, self.rows, 1)
+    def fill(self, numbers: Container[int], day_at: DayAt) -> None:
+        """Add all minutes of the period; `numbers`: the days that hold any."""
+        first, last = self.period.start // DAY, (self.period.end - 1) // DAY
+        days = {n: day for n in range(first, last + 1) if n in numbers and (day := day_at(n)) is not None}
+        self._sum(days, self.period.start, self.period.end, self.rows, 1)
         for portal in list(self.rows):
             for start, end in self.left_out.between(portal, self.period):
-                self._sum(day_at, start, end, self.excluded, 1, portal)
-                self._sum(day_at, start, end, self.rows, -1, portal)
+                self._sum(days, start, end, self.excluded, 1, portal)
+                self._sum(days, start, end, self.rows, -1, portal)
 
     @staticmethod
-    def _sum(day_at: DayAt, first: int, upto: int, into: dict[str, Row], sign: int, portal: str | None = None) -> None:
-        for number in range(first // DAY, (upto - 1) // DAY + 1):
-            day = day_at(number)
-            if day is None:
+    def _sum(
+        days: Mapping[int, Day], first: int, upto: int, into: dict[str, Row], sign: int, portal: str | None = None
+    ) -> None:
+        for number, day in days.items():
+            if not first // DAY <= number <= (upto - 1) // DAY:
                 continue
             for name, row in day.between(first - number * DAY, upto - number * DAY).items():
                 if portal is None or name == portal:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.compiled import compiled
 from monitor.contract.period import DAY
 from monitor.forecast import detector
 
@@ -47,6 +48,7 @@ _ROW = np.dtype(
     ]
 )
 _NO_REQUESTS = np.array((0, 0, -1, -1, 0, 0, 0, True, 0, 0), dtype=_ROW)
+_NO_DAYS = np.full(KEPT, _NO_REQUESTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,26 +90,45 @@ class Digest:
 
 def digest(demand: Ints, bad: Ints) -> Digest:
     """The digest of a day of minutes (1,440 counts each; `bad` is part of `demand`)."""
-    hours = demand.reshape(24, 60).sum(axis=1)
-    rhythm = rhythm_of(demand)
-    asked = np.flatnonzero(demand)
-    if not asked.size:
+    hours, rhythm = np.zeros(24, dtype=np.int64), np.zeros((24, 2), dtype=np.int64)
+    first, last, requests, failures = _survey(demand, bad, hours, rhythm)
+    if first < 0:
         return Digest(0, 0, hours, rhythm, (), Incident(0, 0, 0, 0, open=True), (0, 0), -1, -1)
     found = np.empty((detector.MOST + 1, 5), dtype=np.int64)
     many = detector.detect(demand, bad, found)
-    first, last = int(asked[0]), int(asked[-1])
     recent = slice(max(last + 1 - RECENT, 0), last + 1)
     return Digest(
-        int(hours.sum()),
-        int(bad.sum()),
+        requests,
+        failures,
         hours,
         rhythm,
         tuple(_incident(row) for row in found[:many].tolist()),
         _incident(found[detector.MOST].tolist()),
-        (int(demand[recent].sum()), int(bad[recent].sum())),
+        (sum(demand[recent].tolist()), sum(bad[recent].tolist())),
         first,
         last,
     )
+
+
+@compiled
+def _survey(demand: Ints, bad: Ints, hours: Ints, rhythm: Ints) -> tuple[int, int, int, int]:
+    """Fill a day's `hours` and `rhythm` (see `Digest`), which are zeros; first and last minute with requests, -1 without one, and the sums."""
+    first, last, requests, failures = -1, -1, 0, 0
+    for minute in range(DAY):
+        n = demand[minute]
+        if n == 0:
+            continue
+        hour = minute // 60
+        hours[hour] += n
+        rhythm[hour, 0] += 1
+        if minute and last < minute - 1:
+            rhythm[hour, 1] += 1
+        if first < 0:
+            first = minute
+        last = minute
+        requests += n
+        failures += bad[minute]
+    return first, last, requests, failures
 
 
 def warm() -> None:
@@ -169,7 +190,7 @@ class History:
 
     def __init__(self) -> None:
         self.newest = -1
-        self.days = np.full(KEPT, _NO_REQUESTS)
+        self.days = _NO_DAYS.copy()
         self.hours = np.zeros((PROFILE_DAYS, 24), dtype=np.uint32)
         self.rhythm = np.zeros((RHYTHM_DAYS, 24, 2), dtype=np.uint8)
         self._incidents: dict[int, tuple[Incident, ...]] = {}

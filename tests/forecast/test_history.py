@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from monitor.forecast import Fleet, History, MonthSoFar, forecast
-from monitor.forecast.history import KEPT, digest
+from monitor.forecast.history import KEPT, digest, rhythm_of
 
 DAY = 1440
 FIRST = 20_000
@@ -130,6 +130,18 @@ def test_a_failure_of_a_tiny_tenant_is_seen_through_its_silences():
 def test_a_day_of_other_than_1440_minutes_is_refused_with_what_was_found():
     with pytest.raises(ValueError, match=r"expected 1440 minutes of a day, found \(60,\)"):
         History().replace_day(FIRST, np.zeros(60, dtype=np.int64), np.zeros(60, dtype=np.int64))
+
+
+def test_a_digest_tells_hours_rhythm_and_ends_as_sums_of_its_minutes_do():
+    rng = np.random.default_rng(1)
+    for share in (0.0, 0.001, 0.01, 0.3, 0.9, 1.0):
+        demand = rng.integers(1, 50, DAY) * (rng.random(DAY) < share)
+        bad = rng.binomial(demand, 0.01)
+        made, asked = digest(demand, bad), np.flatnonzero(demand).tolist()
+        assert (made.demand, made.bad) == (demand.sum(), bad.sum())
+        assert made.hours.tolist() == demand.reshape(24, 60).sum(axis=1).tolist()
+        assert made.rhythm.tolist() == rhythm_of(demand).tolist()
+        assert (made.first, made.last) == ((asked[0], asked[-1]) if asked else (-1, -1))
 
 
 def test_minutes_without_requests_change_no_digest():
