@@ -1,6 +1,6 @@
 """One worker, then Kafka Streams, drain the same backlog on a broker of this machine: records per CPU second.
 
-    python tests/benchmarks/drain.py [--bootstrap 127.0.0.1:9092] [--records 3000000] [--users]
+    python tests/benchmarks/drain.py [--bootstrap HOST:PORT] [--records 3000000] [--users]
 
 The author's bias: we wrote one side, and the other (`peers/`, Maven and Java 17 needed) as fast as we know how. What
 each does:
@@ -98,7 +98,7 @@ def peer(at: Place, topology: str, good: int, limit_s: float) -> dict[str, float
 def main() -> None:
     """Make the backlog, drain it, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bootstrap", default=os.environ.get("MONITOR_KAFKA_BOOTSTRAP", "127.0.0.1:9092"))
+    parser.add_argument("--bootstrap", help="a broker on this machine (that of `monitor local up`)")
     parser.add_argument("--records", type=int, default=3_000_000)
     parser.add_argument("--tenants", type=int, default=2_000)
     parser.add_argument("--minutes", type=int, default=2, help="the last minutes they come from")
@@ -114,7 +114,7 @@ def main() -> None:
         sys.exit("the peer is built by Maven: apt-get install maven openjdk-17-jdk-headless, or give --peers nothing")
     if options.peers:
         subprocess.run(["mvn", "-B", "-q", "-Dstyle.color=never", "package"], cwd=PEERS, check=True)
-    at = harness.place(options.bootstrap)
+    at = harness.place(harness.broker(options.bootstrap))
     begun = time.monotonic()
     made = harness.backlog(at, options.records, options.tenants, options.minutes, options.seed)
     records = made["good"] + made["bad"]
@@ -128,7 +128,7 @@ def main() -> None:
     if not options.no_worker:
         runs["monitor worker"] = drain(at, shlex.split(options.worker), records, options.limit)
     if options.users:
-        other = harness.place(options.bootstrap)
+        other = harness.place(at.bootstrap)
         harness.backlog(other, options.records, options.tenants, options.minutes, options.seed)
         secret = {"MONITOR_USERS_SECRET": "of this benchmark"}
         other = replace(other, environment=other.environment | secret)

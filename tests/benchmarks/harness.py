@@ -29,6 +29,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from monitor.cli.load import backfill
 from monitor.local import traffic
+from monitor.local.processes import LocalError
+from monitor.local.stack import Stack
 from monitor.settings import load
 from monitor.stream import topics
 from monitor.stream.sending import sender
@@ -61,6 +63,14 @@ class Place:
     def source(self) -> str:
         """The topic of the requests."""
         return self.prefix + "auth-requests"
+
+
+def broker(given: str | None) -> str:
+    """The broker to use: the one given, `MONITOR_KAFKA_BOOTSTRAP`'s, or the one that `monitor local up` started in this directory."""
+    try:
+        return given or os.environ.get("MONITOR_KAFKA_BOOTSTRAP") or Stack(Path(".local")).address("kafka")
+    except LocalError as error:
+        sys.exit(f"no broker: {error}; or give --bootstrap")
 
 
 def place(bootstrap: str) -> Place:

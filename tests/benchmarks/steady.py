@@ -1,6 +1,6 @@
 """One worker under steady traffic: its CPU, its memory, and how long after a request its tenant's `status` has it.
 
-    python tests/benchmarks/steady.py [--bootstrap 127.0.0.1:9092] [--rate 30000] [--seconds 60]
+    python tests/benchmarks/steady.py [--bootstrap HOST:PORT] [--rate 30000] [--seconds 60]
 
 Traffic comes from a second process (`monitor load`), in small batches ten times a second to each of 8 partitions. A
 probe is one request of a tenant of its own, in a batch of its own; its latency is from just before it is sent to when
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import sys
 import tempfile
@@ -93,7 +92,7 @@ class Probes:
 def main() -> None:
     """Run the worker and the traffic, measure, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bootstrap", default=os.environ.get("MONITOR_KAFKA_BOOTSTRAP", "127.0.0.1:9092"))
+    parser.add_argument("--bootstrap", help="a broker on this machine (that of `monitor local up`)")
     parser.add_argument("--rate", type=int, default=30_000, help="requests a second")
     parser.add_argument("--seconds", type=int, default=60, help="how long it is measured, after a settling time of 10")
     parser.add_argument("--tenants", type=int, default=2_000)
@@ -102,7 +101,7 @@ def main() -> None:
     parser.add_argument("--load", default=f"{MONITOR} load", help="the command that makes the traffic")
     options = parser.parse_args()
 
-    at = harness.place(options.bootstrap)
+    at = harness.place(harness.broker(options.bootstrap))
     traffic = [
         *shlex.split(options.load),
         "--bootstrap",
