@@ -74,11 +74,12 @@ def warm() -> None:
     """Have the compiled code at hand: the first time on a machine that takes seconds, in which nothing should wait for it."""
     from monitor import forecast
     from monitor.counting import chunk
+    from monitor.counting.records import PADDING
     from monitor.stream.batches import unpack
 
     chunk.warm()
     forecast.warm()
-    unpack(b"", 0)
+    unpack(PADDING, 0)
 
 
 def _keep_memory() -> None:

@@ -117,7 +117,7 @@ class _Parts:
         if not self._bodies:
             return
         buffer = bytearray().join([*self._bodies, PADDING])
-        starts, lengths, deltas = batches.unpack(memoryview(buffer)[: -len(PADDING)], sum(self._counts))
+        starts, lengths, deltas = batches.unpack(buffer, sum(self._counts))
         offsets = np.repeat(np.array(self._bases, dtype=np.int64), self._counts) + deltas
         part = Part(Records(buffer, starts, lengths), offsets)
         if offsets[0] < self.since:  # the first batch begins before the position

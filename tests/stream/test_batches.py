@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
@@ -12,6 +14,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.counting.records import PADDING
 from monitor.stream import batches, blocks
 
 LZ4 = 3
@@ -103,8 +106,24 @@ def test_a_block_begins_where_the_fetch_did_and_there_is_none_where_nothing_is_n
 def test_a_body_that_does_not_hold_its_records_is_an_error(keep: int | None, more: bytes) -> None:
     data = batch(0, [(None, b'{"n":%d}' % n, []) for n in range(20)], [0] * 20, compression=0)
     body = data[batches.HEADER_BYTES :]
-    starts, lengths, deltas = batches.unpack(body, 20)
+    starts, lengths, deltas = batches.unpack(body + PADDING, 20)
     assert (len(starts), deltas.tolist()) == (20, list(range(20)))
     assert bytes(body[starts[7] : starts[7] + lengths[7]]) == b'{"n":7}'
     with pytest.raises(ValueError, match="expected 20 records"):
-        batches.unpack(body[:keep] + more, 20)
+        batches.unpack(body[:keep] + more + PADDING, 20)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.integers(0, 400), st.integers(0, 255), st.integers(0, 400), st.integers(0, 12))
+def test_damaged_bodies_name_no_bytes_beyond_their_own(at: int, byte: int, keep: int, ones: int) -> None:
+    body = bytearray(
+        batch(0, [(b"k", b'{"n":%d}' % n, [("h", b"x")]) for n in range(20)], [0] * 20, 0)[batches.HEADER_BYTES :]
+    )
+    body[at % len(body)] = byte
+    body = body[: keep + 1] + b"\xff" * ones
+    for count in (1, 19, 20):
+        with suppress(ValueError):
+            starts, lengths, _ = batches.unpack(body + PADDING, count)
+            assert (lengths >= -1).all()
+            assert (starts >= 0).all()
+            assert (starts + np.maximum(lengths, 0) < len(body)).all()
