@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from monitor.compiled import compiled
 from monitor.counting.times import MINUTE_CHARACTERS
-from monitor.counting.vectors import BLOCK, HALF, differ, first, marks, product, word
+from monitor.counting.vectors import BLOCK, HALF, differ, first, marks, prefetch, product, word
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -24,6 +24,8 @@ CONSTANT, STRING, TIME, USER, NUMBER, RUN = range(6)
 stands before the quote behind the next `length - 1` ones."""
 LABELS = 64
 """Different minutes that are told apart in a batch; records of more are not taken."""
+AT_ONCE = 64
+"""Records whose texts are looked up together."""
 DIGITS = 16
 """Longest number that is taken, in characters."""
 _NOBODY = -1
@@ -183,13 +185,17 @@ def _hash(text: Bytes, at: Unsigned, end: Unsigned, hashed: Unsigned) -> Unsigne
 
 
 @compiled
-def _number_of(text: Bytes, runs: NDArray[np.uint64], known: Known) -> Unsigned:
-    """The id of a text, in runs with shape (n, 2); a new one if need be."""
+def _hash_of(text: Bytes, runs: NDArray[np.uint64]) -> Unsigned:
+    """Of a text, in runs with shape (n, 2); never `_FREE`."""
     hashed: Unsigned = _PRIME
     for r in range(len(runs)):
         hashed = _hash(text, runs[r, 0], runs[r, 1], hashed)
-    if hashed == _FREE:
-        hashed = _ONE
+    return _ONE if hashed == _FREE else hashed
+
+
+@compiled
+def _number_of(text: Bytes, runs: NDArray[np.uint64], hashed: Unsigned, known: Known) -> Unsigned:
+    """The id of a text, in runs with shape (n, 2), with its hash; a new one if need be."""
     mask = np.uint64(len(known.slots) - 1)
     slot = hashed & mask
     while known.slots[slot, 0] != _FREE:
@@ -221,6 +227,27 @@ def _number_of(text: Bytes, runs: NDArray[np.uint64], known: Known) -> Unsigned:
 
 
 @compiled
+def _number(text: Bytes, runs: NDArray[np.uint64], hashes: NDArray[np.uint64], known: Known, said: Ints) -> None:
+    """Turn each 0 of `said`, shape (n,), into the id of a text in runs[i] with hashes[i].
+
+    Texts stand all over the memory: all are asked for before the first is looked at, else each would be waited for on its own.
+    """
+    mask = np.uint64(len(known.slots) - 1)
+    slots = known.slots.reshape(-1)
+    for i in range(len(said)):
+        if said[i] != _NOBODY:
+            prefetch(slots, (hashes[i] & mask) << _ONE)
+    for i in range(len(said)):
+        if said[i] != _NOBODY and known.slots[hashes[i] & mask, 0] == hashes[i]:
+            begin = known.slots[hashes[i] & mask, 1] >> _SHIFT
+            prefetch(known.arena, begin)
+            prefetch(known.arena, begin + _BLOCK)
+    for i in range(len(said)):
+        if said[i] != _NOBODY:
+            said[i] = _number_of(text, runs[i], hashes[i], known)
+
+
+@compiled
 def take(
     text: Bytes,
     starts: NDArray[np.uint64],
@@ -230,6 +257,7 @@ def take(
     form: Form,
     known: Known,
     runs: NDArray[np.uint64],
+    hashes: NDArray[np.uint64],
     said: Ints,
     minutes: Ints,
     label_at: Ints,
@@ -239,12 +267,16 @@ def take(
 
     Of the record at `places[i]`, said[i] becomes the id of its text (-1: it was not taken), minutes[i] the number of its label, and users[i],
     if there is such a row, the begin and the end of its user; `label_at`, shape (`LABELS`,): where each label stands. `known` must have room
-    for as many new texts as there are records and for all their bytes, `runs` a row for each run of the form.
+    for as many new texts as there are records and for all their bytes; `runs`, shape (`AT_ONCE`, runs of the form, 2), and `hashes`,
+    shape (`AT_ONCE`,), are written to.
     """
     labels = 0
     last = 0
     found = np.empty(form.quotes + BLOCK, dtype=np.uint64)
     for i in range(len(places)):
+        here = i % AT_ONCE
+        if here == 0 and i > 0:
+            _number(text, runs, hashes, known, said[i - AT_ONCE : i])
         said[i] = _NOBODY
         if lengths[places[i]] < 0 or lengths[places[i]] > longest:
             continue
@@ -272,7 +304,7 @@ def take(
                     good = at - begin == length
                 elif kind == RUN:
                     at += _ONE
-                    runs[run, 0], runs[run, 1] = begin, at
+                    runs[here, run, 0], runs[here, run, 1] = begin, at
                     run += 1
                 elif kind == USER and len(users):
                     users[i, 0], users[i, 1] = begin, at
@@ -297,5 +329,8 @@ def take(
                 label_at[last] = time
                 labels += 1
         minutes[i] = last
-        said[i] = _number_of(text, runs, known)
+        said[i] = 0
+        hashes[here] = _hash_of(text, runs[here])
+    if len(places):
+        _number(text, runs, hashes, known, said[(len(places) - 1) // AT_ONCE * AT_ONCE :])
     return labels

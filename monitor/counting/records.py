@@ -55,9 +55,9 @@ class Records:
 
     def values(self) -> Iterator[bytes | None]:
         """Each record's value, in order."""
-        whole = bytes(self.buffer)
+        whole = memoryview(self.buffer)
         for start, length in zip(self.starts.tolist(), self.lengths.tolist(), strict=True):
-            yield None if length == NOTHING else whole[start : start + length]
+            yield None if length == NOTHING else bytes(whole[start : start + length])
 
     def since(self, place: int) -> Records:
         """The records from this one on."""

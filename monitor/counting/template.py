@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from monitor.counting import request as rq
 from monitor.counting import times
-from monitor.counting.kernel import CONSTANT, LABELS, NUMBER, RUN, STRING, TIME, USER, Form, Known, take
+from monitor.counting.kernel import AT_ONCE, CONSTANT, LABELS, NUMBER, RUN, STRING, TIME, USER, Form, Known, take
 from monitor.counting.records import Records
 from monitor.counting.times import MINUTE_CHARACTERS
 from monitor.counting.vectors import HALF
@@ -191,7 +191,8 @@ class _Matcher:
         self.taken = 0
         """How many records it took."""
         self.form = template.form()
-        self.runs = np.empty((template.runs, 2), dtype=np.uint64)
+        self.runs = np.empty((AT_ONCE, template.runs, 2), dtype=np.uint64)
+        self.hashes = np.empty(AT_ONCE, dtype=np.uint64)
         self.known = Known.empty(1 << 10, 1 << 16)
 
     def take(self, records: Records, places: Places, *, with_users: bool) -> tuple[Matched, Places]:
@@ -204,8 +205,8 @@ class _Matcher:
         label_at = np.empty(LABELS, dtype=np.int64)
         users = np.empty((n if with_users and self.template.names_users else 0, 2), dtype=np.uint64)
         labels = take(
-            text, records.starts.view(np.uint64), records.lengths, places, rq.MAX_BYTES, self.form, self.known, self.runs, said,
-            minutes, label_at, users,
+            text, records.starts.view(np.uint64), records.lengths, places, rq.MAX_BYTES, self.form, self.known, self.runs, self.hashes,
+            said, minutes, label_at, users,
         )  # fmt: skip
         taken = said >= 0
         left = places[~taken]

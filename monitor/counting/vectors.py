@@ -75,6 +75,22 @@ def first(_: Any, bits: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+def prefetch(_: Any, array: Any, at: Any) -> Any:
+    """Have what stands at a place of a flat array at hand soon: a hint, which any place may be given."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = builder.gep(context.make_array(signature.args[0])(context, builder, arguments[0]).data, [arguments[1]])
+        place = builder.bitcast(place, _BYTE.as_pointer())
+        flag = ir.IntType(32)
+        hint = builder.module.declare_intrinsic("llvm.prefetch", [place.type], ir.FunctionType(ir.VoidType(), [place.type, flag, flag, flag]))
+        # To be read, into all caches, of data.
+        builder.call(hint, [place, flag(0), flag(3), flag(1)])
+        return context.get_dummy_value()
+
+    return types.none(array, at), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
 def word(_: Any, text: Any, at: Any) -> Any:
     """The eight bytes from a place on."""
 

@@ -34,7 +34,7 @@ from monitor.engine.verdict import Policy
 from monitor.engine.vitals import Vitals
 from monitor.settings import LONGEST_SESSION_SECONDS, Settings
 from monitor.stream import blocks
-from monitor.stream.blocks import Block
+from monitor.stream.blocks import Block, Buffer
 from monitor.stream.store import STAMP, Table
 from monitor.stream.topics import place as placed
 from monitor.stream.transport import READ_MARK, FencedError, Transport, deliver_as_blocks, die
@@ -153,6 +153,8 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped here
             for topic, table in codes.items()
         }
         self.vitals = Vitals()
+        self.buffer = Buffer()
+        """Batches are unpacked in it, by whoever does not wait until they are read."""
         self.flush_lock = asyncio.Lock()
         self.checkpoint_lock = asyncio.Lock()
         self.room = asyncio.Event()
@@ -325,7 +327,7 @@ async def _count(app: App, source: SourcePartition, found: Block) -> None:
     refused: list[tuple[int, bytes | None, Rejected]] = []
     decisions: list[Decision] = []
     read = 0
-    for records, offsets in block.parts:
+    for records, offsets in block.parts(app.buffer):
         read += len(records)
         if source.reader is None:
             for offset, value in zip(offsets.tolist(), records.values(), strict=True):
@@ -451,7 +453,7 @@ async def assess(app: App, stream: Any) -> None:
             block = found.since(engine.following)
             if block is None:
                 continue
-            for offset, value in zip(block.offsets, block.values, strict=True):
+            for offset, value in block.records(app.buffer):
                 if value is not None:
                     engine.take(offset, value)
             engine.following = block.following

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.compiled import compiled
-from monitor.counting.records import NOTHING, PADDING
+from monitor.counting.records import NOTHING
+from monitor.counting.vectors import first, word
 
 Ints = NDArray[np.int64]
 Unsigned = Any
@@ -24,8 +25,14 @@ HEADER_BYTES = 61
 """What stands before the records of a batch."""
 LENGTH_BYTES = 12
 """What stands before the bytes that a batch's length counts."""
-_LONGEST_VARINT = 10
-_ONE, _SEVEN, _SEVEN_BITS = map(np.uint64, (1, 7, 127))
+_ONE, _TWO, _THREE, _FOUR, _EIGHT, _NINE, _SEVEN_BITS = map(np.uint64, (1, 2, 3, 4, 8, 9, 127))
+_NONE = np.int64(-(2**62))
+_LAST, _PAYLOAD = np.uint64(0x8080808080808080), np.uint64(0x7F7F7F7F7F7F7F7F)
+"""Of eight bytes of varints: the bits that are 0 in a varint's last byte, and the others."""
+_LAST_OF_ALL = np.uint64(1 << 63)
+_LOW_7, _HIGH_7 = np.uint64(0x007F007F007F007F), np.uint64(0x7F007F007F007F00)
+_LOW_14, _HIGH_14 = np.uint64(0x00003FFF00003FFF), np.uint64(0x3FFF00003FFF0000)
+_LOW_28, _HIGH_28 = np.uint64(0x000000000FFFFFFF), np.uint64(0x0FFFFFFF00000000)
 
 
 def count(batch: memoryview) -> int:
@@ -33,54 +40,63 @@ def count(batch: memoryview) -> int:
     return int.from_bytes(batch[HEADER_BYTES - 4 : HEADER_BYTES])
 
 
-def unpack(padded: bytes | bytearray, count: int) -> tuple[Ints, Ints, Ints]:
-    """The values of `count` records, of one batch or several in a row: where each starts, its length (-1: none), its offset less its batch's.
+def unpack(memory: bytes | bytearray, begin: int, end: int, count: int) -> tuple[Ints, Ints, Ints]:
+    """The values of the `count` records of a batch's body, which stands at memory[begin:end]: where each starts in `memory`, its length (-1:
+    none), its offset less the batch's.
 
-    Behind the records stands `PADDING`. ValueError when the body before it does not hold exactly these.
+    Behind the body `memory` goes on for as many bytes as `PADDING` has. ValueError when the body does not hold exactly these.
     """
     found = np.empty((3, count), dtype=np.int64)
-    size = len(padded) - len(PADDING)
-    if not _read(np.frombuffer(padded, dtype=np.uint8), size, found):
-        raise ValueError(f"expected {count} records in {size} bytes, got others")
+    if not _read(np.frombuffer(memory, dtype=np.uint8), begin, end, found):
+        raise ValueError(f"expected {count} records in {end - begin} bytes, got others")
     starts, lengths, deltas = found
     return starts, lengths, deltas
 
 
 @compiled
-def _read(text: NDArray[np.uint8], size: int, found: Ints) -> bool:
-    """Whether the first `size` bytes are these records; `found`, shape (3, n): as `unpack` returns them."""
-    at: Unsigned = np.uint64(0)
-    last = np.uint64(size)
+def _read(text: NDArray[np.uint8], begin: int, end: int, found: Ints) -> bool:
+    """Whether the bytes [begin, end) are these records; `found`, shape (3, n): as `unpack` returns them."""
+    at: Unsigned = np.uint64(begin)
+    last = np.uint64(end)
     for index in range(found.shape[1]):
         length, at = _varint(text, at)
         if at > last or length < 0 or length > np.int64(last - at):
             return False
-        end = at + np.uint64(length)
-        _, at = _varint(text, at + np.uint64(1))
-        delta, at = _varint(text, at)
+        following = at + np.uint64(length)
+        delta, at = _varint(text, _after_time(text, at + _ONE))
         key, at = _varint(text, at)
-        if at > end or key < NOTHING or key > np.int64(end - at):
+        if at > following or delta < 0 or key < NOTHING or key > np.int64(following - at):
             return False
         length, at = _varint(text, at + np.uint64(max(key, 0)))
         # Behind the value stands at least the number of headers.
-        if at >= end or length < NOTHING or length >= np.int64(end - at):
+        if at >= following or length < NOTHING or length >= np.int64(following - at):
             return False
         found[0, index], found[1, index], found[2, index] = at, length, delta
-        at = end
+        at = following
     return bool(at == last)
 
 
 @compiled
 def _varint(text: NDArray[np.uint8], at: Unsigned) -> tuple[Any, Unsigned]:
-    """The zigzag varint that stands there, and where it ends, perhaps beyond the records. One without an end ends after the longest."""
-    byte = np.uint64(text[at])
-    value = byte & _SEVEN_BITS
-    shift = np.uint64(0)
-    for _ in range(_LONGEST_VARINT - 1):
-        if byte <= _SEVEN_BITS:
-            break
-        at += _ONE
-        shift += _SEVEN
-        byte = np.uint64(text[at])
-        value |= (byte & _SEVEN_BITS) << shift
-    return np.int64(value >> _ONE) ^ -np.int64(value & _ONE), at + _ONE
+    """The zigzag varint that stands there, and where it ends, perhaps beyond the records. `_NONE` for one of over eight bytes: a length or an
+    offset's delta has five at most.
+    """
+    bits = word(text, at)
+    ends = ~bits & _LAST
+    # Up to the last byte.
+    value = bits & (ends ^ (ends - _ONE)) & _PAYLOAD
+    # Seven bits of each byte, moved together by twos, by fours, by eights.
+    value = (value & _LOW_7) | ((value & _HIGH_7) >> _ONE)
+    value = (value & _LOW_14) | ((value & _HIGH_14) >> _TWO)
+    value = (value & _LOW_28) | ((value & _HIGH_28) >> _FOUR)
+    signed = np.int64(value >> _ONE) ^ -np.int64(value & _ONE)
+    return signed if ends else _NONE, at + (first(ends | _LAST_OF_ALL) >> _THREE) + _ONE
+
+
+@compiled
+def _after_time(text: NDArray[np.uint8], at: Unsigned) -> Unsigned:
+    """Where the varint of up to ten bytes that stands there ends."""
+    ends = ~word(text, at) & _LAST
+    if ends:
+        return at + (first(ends) >> _THREE) + _ONE
+    return at + _NINE + np.uint64(text[at + _EIGHT] > _SEVEN_BITS)

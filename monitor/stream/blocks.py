@@ -1,15 +1,16 @@
 """Fetched batches as values without one object a record. What the values mean is left to others.
 
 Replaces the classes that aiokafka 0.14's fetcher unpacks responses with (module globals, so for the whole process) and leaves the topics that
-were not chosen to the originals. Aborted transactions and control records are left out; offsets may have holes.
+were not chosen to the originals. Aborted transactions and control records are left out; offsets may have holes. Batches stay as they were
+sent until somebody asks for their records: they wait in less memory, and what is decompressed is read while the processor's cache has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import cramjam
 import numpy as np
 from aiokafka import codec, errors
 from aiokafka.consumer import fetcher
@@ -23,10 +24,19 @@ _OriginalRecords: Any = fetcher.MemoryRecords
 
 FEW = 16
 """Records of a batch up to which aiokafka's own objects are cheaper."""
-PART_BYTES = 1 << 21
-"""Batches are put together up to this size, in bytes: each part costs a hundred calls of numpy, however small it is."""
-_CODECS = {0: bytes, 1: codec.gzip_decode, 2: codec.snappy_decode, 3: codec.lz4_decode, 4: codec.zstd_decode}
+PART_BYTES = 1 << 18
+"""Batches are put together until they have this size, in bytes: each part costs a hundred calls of numpy, and should stay in the cache."""
+BUFFER_BYTES = 1 << 20
+_CODECS: dict[int, Callable[[memoryview], bytes | memoryview]] = {
+    0: memoryview,
+    1: codec.gzip_decode,
+    2: codec.snappy_decode,
+    3: codec.lz4_decode,
+    4: codec.zstd_decode,
+}
 """Decompression by a batch's compression type."""
+_CODECS_INTO = {3: cramjam.lz4.decompress_into, 4: cramjam.zstd.decompress_into}
+"""Of those that can: into memory that is there."""
 
 
 class Part(NamedTuple):
@@ -35,101 +45,100 @@ class Part(NamedTuple):
     records: Records
     offsets: NDArray[np.int64]
 
-    def from_place(self, place: int) -> Part:
-        """The records from this one on."""
-        return Part(self.records.since(place), self.offsets[place:])
+
+class Batch(NamedTuple):
+    """A batch as it was sent: the records at offsets [base_offset, following), `count` of them, in `body`, which is what stands behind the header."""
+
+    base_offset: int
+    following: int
+    count: int
+    compression: int
+    body: memoryview
+
+
+Few = list[tuple[int, bytes | None]]
+"""A small batch's records: offset and value."""
+
+
+class Buffer:
+    """The memory that batches are decompressed into, one part after the other."""
+
+    def __init__(self) -> None:
+        self.memory = bytearray(BUFFER_BYTES)
+
+    def put(self, batch: Batch, at: int) -> int:
+        """Decompress a batch's body from a place on; where it ends. The memory becomes another one where there is too little."""
+        room = memoryview(self.memory)[at : -len(PADDING)]
+        into = _CODECS_INTO.get(batch.compression)
+        if into is not None:
+            try:
+                return at + int(into(batch.body, room))
+            except cramjam.DecompressionError:
+                pass  # There is too little room, or the batch is damaged: then the decoder says so.
+        body = _CODECS[batch.compression](batch.body)
+        if len(body) > len(room):
+            larger = bytearray(2 * (at + len(body)) + len(PADDING))
+            larger[:at] = memoryview(self.memory)[:at]
+            self.memory, room = larger, memoryview(larger)[at:]
+        room[: len(body)] = body
+        return at + len(body)
 
 
 class Block:
     """What one fetch found of a partition, perhaps nothing: the records at offsets [offset, following).
 
-    `timestamp` is the newest record's, epoch milliseconds; 0 without one.
+    `held` has them in order. `timestamp` is the newest record's, epoch milliseconds; 0 without one.
     """
 
-    __slots__ = ("following", "offset", "parts", "timestamp")
+    __slots__ = ("following", "held", "offset", "timestamp")
 
-    def __init__(self, parts: Sequence[Part], offset: int, following: int, timestamp: int) -> None:
-        self.parts = parts
+    def __init__(self, held: Sequence[Batch | Few], offset: int, following: int, timestamp: int) -> None:
+        self.held = held
         self.offset = offset
         self.following = following
         self.timestamp = timestamp
 
-    @property
-    def offsets(self) -> list[int]:
-        """Each record's offset."""
-        return [offset for part in self.parts for offset in part.offsets.tolist()]
+    def parts(self, buffer: Buffer) -> Iterator[Part]:
+        """The records in order. A part is good until the next is asked for. ValueError or the codec's error when a batch is damaged."""
+        made: list[tuple[NDArray[np.int64], ...]] = []
+        end = 0
+        for held in self.held:
+            if isinstance(held, Batch):
+                if held.following <= self.offset:
+                    continue
+                begin, end = end, buffer.put(held, end)
+                starts, lengths, deltas = batches.unpack(buffer.memory, begin, end, held.count)
+                offsets = deltas + held.base_offset
+                first = int(np.searchsorted(offsets, self.offset)) if held.base_offset < self.offset else 0
+                made.append((starts[first:], lengths[first:], offsets[first:]))
+                if end < PART_BYTES:
+                    continue
+            yield from _part(buffer, made)
+            made, end = [], 0
+            few = [] if isinstance(held, Batch) else [each for each in held if each[0] >= self.offset]
+            if few:
+                yield Part(Records.of([value for _, value in few]), np.array([at for at, _ in few], dtype=np.int64))
+        yield from _part(buffer, made)
 
-    @property
-    def values(self) -> list[bytes | None]:
-        """Each record's value."""
-        return list(chain.from_iterable(part.records.values() for part in self.parts))
+    def records(self, buffer: Buffer) -> Iterator[tuple[int, bytes | None]]:
+        """Each record's offset and value, in order. Errors as `parts`."""
+        for records, offsets in self.parts(buffer):
+            yield from zip(offsets.tolist(), records.values(), strict=True)
 
     def since(self, offset: int) -> Block | None:
         """What of the block stands at or after an offset; None when nothing does. AssertionError when something before the block is missing."""
         if offset < self.offset:
             raise AssertionError(f"offsets {offset} to {self.offset - 1} were passed over")
-        if offset == self.offset:
-            return self
         if offset >= self.following:
             return None
-        first = [int(np.searchsorted(part.offsets, offset)) for part in self.parts]
-        kept = [part.from_place(at) for part, at in zip(self.parts, first, strict=True) if at < len(part.offsets)]
-        return Block(kept, offset, self.following, self.timestamp)
+        return Block(self.held, offset, self.following, self.timestamp)
 
 
-class _Parts:
-    """Puts batches together into parts of about `PART_BYTES` at most, in order."""
-
-    def __init__(self, since: int) -> None:
-        self.since = since
-        self.made: list[Part] = []
-        self._bodies: list[bytes] = []
-        self._bases: list[int] = []
-        self._counts: list[int] = []
-        self._bytes = 0
-        self._values: list[bytes | None] = []
-        self._offsets: list[int] = []
-
-    def add_large(self, base_offset: int, body: bytes, count: int) -> None:
-        """Add a batch's body."""
-        self._close_small()
-        if self._bodies and self._bytes + len(body) > PART_BYTES:
-            self._close_large()
-        self._bodies.append(body)
-        self._bases.append(base_offset)
-        self._counts.append(count)
-        self._bytes += len(body)
-
-    def add_small(self, records: Iterable[Any]) -> None:
-        """Add a batch's records as aiokafka has them."""
-        self._close_large()
-        kept = [record for record in records if record.offset >= self.since]
-        self._values += [record.value for record in kept]
-        self._offsets += [record.offset for record in kept]
-
-    def close(self) -> list[Part]:
-        """All of them."""
-        self._close_large()
-        self._close_small()
-        return self.made
-
-    def _close_large(self) -> None:
-        if not self._bodies:
-            return
-        buffer = bytearray().join([*self._bodies, PADDING])
-        starts, lengths, deltas = batches.unpack(buffer, sum(self._counts))
-        offsets = np.repeat(np.array(self._bases, dtype=np.int64), self._counts) + deltas
-        part = Part(Records(buffer, starts, lengths), offsets)
-        if offsets[0] < self.since:  # the first batch begins before the position
-            part = part.from_place(int(np.searchsorted(offsets, self.since)))
-        if len(part.offsets):
-            self.made.append(part)
-        self._bodies, self._bases, self._counts, self._bytes = [], [], [], 0
-
-    def _close_small(self) -> None:
-        if self._values:
-            self.made.append(Part(Records.of(self._values), np.array(self._offsets, dtype=np.int64)))
-            self._values, self._offsets = [], []
+def _part(buffer: Buffer, made: Sequence[tuple[NDArray[np.int64], ...]]) -> Iterator[Part]:
+    """The part that these starts, lengths and offsets make; none where there are none."""
+    if made:
+        starts, lengths, offsets = made[0] if len(made) == 1 else tuple(map(np.concatenate, zip(*made, strict=True)))
+        yield Part(Records(buffer.memory, starts, lengths), offsets)
 
 
 class _Records(_OriginalRecords):  # type: ignore[misc]  # aiokafka ships no types
@@ -158,7 +167,7 @@ class _Blocks(_Original):  # type: ignore[misc]  # aiokafka ships no types
         return self._block() if self._tp.topic in self.topics else super()._unpack_records()
 
     def _block(self) -> Iterator[Block]:
-        parts = _Parts(self.next_fetch_offset)
+        held: list[Batch | Few] = []
         first: int = self.next_fetch_offset
         following = first
         timestamp = 0
@@ -167,13 +176,13 @@ class _Blocks(_Original):  # type: ignore[misc]  # aiokafka ships no types
             if self._check_crcs and not batch.validate_crc():
                 raise errors.CorruptRecordException(f"{self._tp.topic}-{self._tp.partition}: wrong CRC")
             if not self._aborted(batch) and not batch.is_control_batch:
-                self._append(batch, data, parts)
+                _hold(batch, data, held)
                 timestamp = max(timestamp, batch.max_timestamp or 0)
             following = batch.next_offset
         self.next_fetch_offset = following
         if following > first:
             # Also without records: what was removed or aborted has been read, too.
-            yield Block(parts.close(), first, following, timestamp)
+            yield Block(held, first, following, timestamp)
 
     def _aborted(self, batch: Any) -> bool:
         if self._isolation_level != fetcher.READ_COMMITTED or batch.producer_id is None:
@@ -183,14 +192,17 @@ class _Blocks(_Original):  # type: ignore[misc]  # aiokafka ships no types
             self._aborted_producers.discard(batch.producer_id)
         return bool(batch.is_transactional and batch.producer_id in self._aborted_producers)
 
-    @staticmethod
-    def _append(batch: Any, data: memoryview, parts: _Parts) -> None:
-        count = batches.count(data)
-        if batch.magic == batches.FORMAT and count > FEW:
-            body = _CODECS[batch.compression_type](data[batches.HEADER_BYTES :])
-            parts.add_large(batch.base_offset, body, count)
-        else:
-            parts.add_small(batch)
+
+def _hold(batch: Any, data: memoryview, held: list[Batch | Few]) -> None:
+    """Add a batch to `held`; few records to the few before them."""
+    count = batches.count(data)
+    if batch.magic == batches.FORMAT and count > FEW:
+        body = data[batches.HEADER_BYTES :]
+        held.append(Batch(batch.base_offset, batch.next_offset, count, batch.compression_type, body))
+        return
+    if not held or isinstance(held[-1], Batch):
+        held.append([])
+    held[-1] += [(record.offset, record.value) for record in batch]
 
 
 def install(topics: Iterable[str]) -> None:

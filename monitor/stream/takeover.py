@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from monitor.counting import frame as frames
 from monitor.counting.frame import Frame
 from monitor.counting.resolver import Source, resume
+from monitor.stream.blocks import Buffer
 
 
 async def starts(
@@ -18,6 +19,7 @@ async def starts(
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     await consumer.start()
     found: list[Frame] = []
+    buffer = Buffer()
     try:
         partitions = list(journal)
         consumer.assign(partitions)
@@ -28,7 +30,7 @@ async def starts(
         while [tp for tp in partitions if await consumer.position(tp) < ends[tp]]:
             for records in (await consumer.getmany(timeout_ms=200)).values():
                 # The journal is delivered as blocks in the whole process.
-                values = [value for block in records for value in block.values]
+                values = [value for block in records for _, value in block.records(buffer)]
                 found += [frames.decode(value) for value in values if value is not None]
     finally:
         await consumer.stop()

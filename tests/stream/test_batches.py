@@ -18,6 +18,7 @@ from monitor.counting.records import PADDING
 from monitor.stream import batches, blocks
 
 LZ4 = 3
+BUFFER = blocks.Buffer()
 Entry = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 """A key, a value and headers."""
 
@@ -47,7 +48,7 @@ def found(data: bytes, since: int = 0) -> list[tuple[int, bytes | None]]:
     blocks.install(["t"])
     partition = TopicPartition("t", 0)
     records: Any = fetcher.PartitionRecords(partition, blocks._Records(data), None, since, None, None, True, 0)
-    return [each for block in records for each in zip(block.offsets, block.values, strict=True)]
+    return [each for block in records for each in block.records(BUFFER)]
 
 
 def expected(data: bytes, since: int = 0) -> list[tuple[int, bytes | None]]:
@@ -82,13 +83,12 @@ def test_a_block_from_an_offset_on_holds_what_stands_there_and_behind() -> None:
     records: Any = fetcher.PartitionRecords(TopicPartition("t", 0), blocks._Records(data), None, 0, None, None, True, 0)
     (block,) = records
     assert block.following == 250
-    for offset in (0, 100, 101, 104, 150, block.offsets[-1]):
-        later = block.since(offset)
+    for offset in (0, 100, 101, 104, 150, block.following - 1):
         kept = [(o, v) for o, v in expected(data) if o >= offset]
-        assert list(zip(later.offsets, later.values, strict=True)) == kept
+        assert list(block.since(offset).records(BUFFER)) == kept
     assert block.since(block.following) is None
     with pytest.raises(AssertionError, match="offsets 7 to 99 were passed over"):
-        blocks.Block(block.parts, 100, block.following, 0).since(7)
+        blocks.Block(block.held, 100, block.following, 0).since(7)
 
 
 def test_a_block_begins_where_the_fetch_did_and_there_is_none_where_nothing_is_new() -> None:
@@ -98,7 +98,7 @@ def test_a_block_begins_where_the_fetch_did_and_there_is_none_where_nothing_is_n
         records: Any = fetcher.PartitionRecords(
             TopicPartition("t", 0), blocks._Records(data), None, since, None, None, True, 0
         )
-        said = [(block.offset, block.values, block.following) for block in records]
+        said = [(block.offset, [v for _, v in block.records(BUFFER)], block.following) for block in records]
         assert said == ([] if values is None else [(since, values, 102)])
 
 
@@ -106,11 +106,12 @@ def test_a_block_begins_where_the_fetch_did_and_there_is_none_where_nothing_is_n
 def test_a_body_that_does_not_hold_its_records_is_an_error(keep: int | None, more: bytes) -> None:
     data = batch(0, [(None, b'{"n":%d}' % n, []) for n in range(20)], [0] * 20, compression=0)
     body = data[batches.HEADER_BYTES :]
-    starts, lengths, deltas = batches.unpack(body + PADDING, 20)
+    starts, lengths, deltas = batches.unpack(body + PADDING, 0, len(body), 20)
     assert (len(starts), deltas.tolist()) == (20, list(range(20)))
     assert bytes(body[starts[7] : starts[7] + lengths[7]]) == b'{"n":7}'
     with pytest.raises(ValueError, match="expected 20 records"):
-        batches.unpack(body[:keep] + more + PADDING, 20)
+        other = body[:keep] + more
+        batches.unpack(other + PADDING, 0, len(other), 20)
 
 
 @settings(max_examples=500, deadline=None)
@@ -123,7 +124,7 @@ def test_damaged_bodies_name_no_bytes_beyond_their_own(at: int, byte: int, keep:
     body = body[: keep + 1] + b"\xff" * ones
     for count in (1, 19, 20):
         with suppress(ValueError):
-            starts, lengths, _ = batches.unpack(body + PADDING, count)
+            starts, lengths, _ = batches.unpack(body + PADDING, 0, len(body), count)
             assert (lengths >= -1).all()
             assert (starts >= 0).all()
             assert (starts + np.maximum(lengths, 0) < len(body)).all()
