@@ -7,6 +7,8 @@ somebody asks for them: a frame waits for what seals it, and many are dropped.
 
 from __future__ import annotations
 
+import operator
+
 import msgspec
 
 VERSION = 1
@@ -72,6 +74,29 @@ class Frame(msgspec.Struct, array_like=True, gc=False, kw_only=True):
 def pack(tallies: Tallies) -> msgspec.Raw:
     """Counts as a frame holds them."""
     return msgspec.Raw(encode(tallies))
+
+
+def add(whole: Tallies, more: Tallies) -> None:
+    """Add counts to `whole`, which takes over what it has not had."""
+    for tenant, portals in more.items():
+        mine = whole.setdefault(tenant, portals)
+        if mine is not portals:
+            for portal, tally in portals.items():
+                known = mine.setdefault(portal, tally)
+                if known is not tally:
+                    _add_tally(known, tally)
+
+
+def _add_tally(whole: Tally, more: Tally) -> None:
+    minutes = whole.minutes
+    for minute, row in more.minutes.items():
+        mine = minutes.get(minute)
+        minutes[minute] = row if mine is None else list(map(operator.add, mine, row))
+    for code, by_minute in more.codes.items():
+        known = whole.codes.setdefault(code, by_minute)
+        if known is not by_minute:
+            for minute, n in by_minute.items():
+                known[minute] = known.get(minute, 0) + n
 
 
 class _Unread(msgspec.Struct, array_like=True, gc=False, kw_only=True):

@@ -8,7 +8,7 @@ Rules:
    the log. What is announced stands in the account before it is sent: a restart sends the same bytes under the same id.
 5. Order of durability, which whoever drives the engine must keep: accounts; then days, announcements; then the commit of (O, H).
 
-Messages: `take` (a journal record). Effects: `statuses` and `support_statuses` (the present, to be overwritten), `checkpoint` (what
+Messages: `take` (journal records). Effects: `statuses` and `support_statuses` (the present, to be overwritten), `checkpoint` (what
 must be made durable).
 Errors: ValueError from a record that is no frame of ours or a table record that is none. Anything else is a bug.
 """
@@ -152,6 +152,10 @@ class Engine:
         self._records: dict[bytes, bytes] = {}
         self._windows: list[Window] = []
         """The approved exclusions."""
+        self._waiting: list[tuple[int, frames.Tallies]] = []
+        """Sealed counts that are in no day yet, by stamp."""
+        self._ahead = -1
+        """No day in `table` was ahead of this stamp when the engine was made."""
         self.clock_ms = 0
         self.complete_ms = 0
         self._load()
@@ -164,6 +168,7 @@ class Engine:
             if key == state.PARTITION:
                 self.partition = state.decode_partition(self.table[key])
                 self.clock_ms, self.complete_ms = self.partition.clock_ms, self.partition.complete_ms
+                self._ahead = self.partition.upto
                 continue
             if key == state.SHARED:
                 self.shared = state.decode_shared(self.table[key])
@@ -202,19 +207,21 @@ class Engine:
 
     # -- messages
 
-    def take(self, offset: int, data: bytes) -> None:
-        """Take in the journal's record at `offset`; offsets may have holes but not go back (AssertionError)."""
-        if offset < self.following:
-            raise AssertionError(f"journal offset {offset} after {self.following - 1}: offsets must not go back")
-        frame = frames.decode(data) if self.only is None else frames.decode_of(data, self.only)
-        before = self.resolver.open.get((frame.topic, frame.partition))
-        before_ms = (before.complete_ms or before.at_ms) if before else 0
-        sealed = self.resolver.take(offset, frame)
-        self.following = offset + 1
-        if sealed is not None and offset > self.horizon:
-            self._fold(sealed, before, before_ms, frame.at_ms)
-        self.stamp = max(self.stamp, offset)
-        self._advance()
+    def take(self, records: Iterable[tuple[int, bytes]]) -> None:
+        """Take in the journal's records, offset and value; offsets may have holes but not go back (AssertionError)."""
+        for offset, data in records:
+            if offset < self.following:
+                raise AssertionError(f"journal offset {offset} after {self.following - 1}: offsets must not go back")
+            frame = frames.decode(data) if self.only is None else frames.decode_of(data, self.only)
+            before = self.resolver.open.get((frame.topic, frame.partition))
+            before_ms = (before.complete_ms or before.at_ms) if before else 0
+            sealed = self.resolver.take(offset, frame)
+            self.following = offset + 1
+            if sealed is not None and offset > self.horizon:
+                self._fold(sealed, before, before_ms, frame.at_ms)
+            self.stamp = max(self.stamp, offset)
+            self._advance()
+        self._add_up()
 
     def _fold(self, sealed: Sealed, before: Candidates | None, before_ms: int, now_ms: int) -> None:
         stamp = sealed.stamp
@@ -232,25 +239,48 @@ class Engine:
         recorded = max(self.partition.decided_ms + 1, sealed.frame.at_ms)
         for decision in sealed.frame.decisions:
             self._decide(stamp, decision, Kept(recorded, sealed.frame.partition, decision.offset, decision.value))
-        numbers: set[int] = set()
+        tallies = sealed.frame.tallies()
+        minutes = {m for portals in tallies.values() for tally in portals.values() for m in tally.minutes}
+        # Counts wait for others of the same tenants, unless some days hold them or somebody must know when they came.
+        alone = stamp <= self._ahead or self._may_be_late(tallies, min(minutes, default=0))
+        if alone:
+            self._add_up()
+        self._waiting.append((stamp, tallies))
+        if alone:
+            self._add_up()
+        for name, samples in sealed.frame.users.items():
+            self._met(name, samples)
+        if before is not None:
+            self._vouch({minute // DAY for minute in minutes}, sealed.frame, before.offset, stamp)
+
+    def _may_be_late(self, tenants: Iterable[str], minute: int) -> bool:
+        """Whether a request of this minute is of a settled month for any of the tenants."""
+        found = (self.tenants.get(name) for name in tenants)
+        return any(tenant and tenant.account.issued and minute < tenant.settled_until for tenant in found)
+
+    def _add_up(self) -> None:
+        """Put the counts that wait into their days: those of a tenant at once, for each look at a tenant costs as much as many counts."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        together: frames.Tallies = {}
+        stamps: dict[str, int] = {}
+        for stamp, tallies in waiting:
+            stamps |= dict.fromkeys(tallies, stamp)
+            frames.add(together, tallies)
         came: dict[int, int] = {}
-        for name, portals in sealed.frame.tallies().items():
+        for name, portals in together.items():
             tenant = self._tenant(name)
             tenant.touch()
             self._touched.add(name)
             for number, parts in split_by_day(portals).items():
-                numbers.add(number)
-                self._count(tenant, stamp, number, parts, came)
+                self._count(tenant, stamps[name], number, parts, came)
         self.platform.count(came)
-        for name, minutes in sealed.frame.users.items():
-            self._met(name, minutes)
-        if before is not None:
-            self._vouch(numbers, sealed.frame, before.offset, stamp)
 
     def _count(
         self, tenant: Tenant, stamp: int, number: int, portals: Mapping[str, frames.Tally], came: dict[int, int]
     ) -> None:
-        """Add a seal's counts of a tenant's day, which it holds once; `came` takes the requests of minutes new to the platform."""
+        """Add counts of a tenant's day, which it holds once; `came` takes the requests of minutes new to the platform."""
         day = tenant.day(number, self.table)
         if day is None:
             day = tenant.days[number] = Day(number)
@@ -407,6 +437,7 @@ class Engine:
             self._unseen = False
             if new:
                 self.partition.decided_ms = self.clock_ms
+            self._add_up()
             self._evaluate(tick, decide=new)
 
     def _attend(self) -> None:
@@ -819,6 +850,7 @@ class Engine:
         self._forget_evidence()
         accounts |= {state.evidence_key(n): state.encode(self.evidence[n]) for n in self._evidence_touched}
         self.partition.clock_ms, self.partition.complete_ms = self.clock_ms, self.complete_ms
+        self.partition.upto = self.stamp
         accounts[state.PARTITION] = state.encode(self.partition)
         self._shared_touched = False
         self._evidence_touched.clear()

@@ -78,7 +78,7 @@ class Recount:
 
     def take(self, offset: int, data: bytes) -> None:
         """Take in the journal's record at `offset`; ValueError when it is none of ours."""
-        self._engine.take(offset, data)
+        self._engine.take([(offset, data)])
 
     def facts(self, statement: Statement, before: Sequence[Statement], *, silences: bool) -> Facts:
         """What the statement should have been made from. `before`: the tenant's earlier statements, in order; `silences`: whether the weeks

@@ -140,7 +140,7 @@ class Unmeasured(msgspec.Struct, array_like=True, frozen=True):
 
 class PartitionRecord(msgspec.Struct, array_like=True):
     """What concerns every tenant of a journal partition. `stamp`: of the last gap; `clock_ms`, `complete_ms`: the log's; `decided_ms`: what the
-    clock was when verdicts and statements were last decided (epoch milliseconds).
+    clock was when verdicts and statements were last decided (epoch milliseconds); `upto`: no day is ahead of this stamp.
     """
 
     stamp: int = -1
@@ -148,6 +148,7 @@ class PartitionRecord(msgspec.Struct, array_like=True):
     complete_ms: int = 0
     unmeasured: list[Unmeasured] = []
     decided_ms: int = -1
+    upto: int = NEVER
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -52,7 +52,7 @@ class World:
     name: str
     tenants: int = 40
     months: int = 12
-    monthly: float = 1.3
+    monthly: float = 1.1
     rate_shape: float = 0.6
     follow: float = 0.2
     daytime: float = 0.5
@@ -64,7 +64,7 @@ class World:
     tail_from: float = 300.0
     tail_k: float = 0.85
     unlike: float = 0.5
-    severities: tuple[tuple[float, float, float], ...] = ((0.35, 0.02, 0.2), (0.35, 0.2, 0.7), (0.3, 0.7, 1.0))
+    severities: tuple[tuple[float, float, float], ...] = ((0.15, 0.02, 0.2), (0.2, 0.2, 0.7), (0.65, 0.7, 1.0))
     recovers: float = 0.2
     operators: int = 10
     shared: float = 0.1
@@ -78,37 +78,37 @@ class World:
 
 _ALL = World("all")
 WORLDS: tuple[World, ...] = (
-    replace(_ALL, name="status pages", monthly=1.4, rate_shape=0.4, follow=0.3, unlike=0.4),
+    replace(_ALL, name="status pages", monthly=1.2, rate_shape=0.4, follow=0.3, unlike=0.4),
     replace(
         _ALL,
         name="light tails",
-        monthly=1.8,
+        monthly=1.5,
         rate_shape=0.8,
         unlike=0.3,
         median=130.0,
         sigma=None,
         tail=0.0,
-        severities=((0.2, 0.02, 0.2), (0.4, 0.2, 0.7), (0.4, 0.7, 1.0)),
+        severities=((0.1, 0.02, 0.2), (0.3, 0.2, 0.7), (0.6, 0.7, 1.0)),
     ),
     replace(
         _ALL,
         name="rare and severe",
-        monthly=0.7,
+        monthly=0.6,
         rate_shape=0.5,
         median=160.0,
         sigma=0.8,
-        severities=((0.3, 0.3, 0.7), (0.7, 0.7, 1.0)),
+        severities=((0.15, 0.3, 0.7), (0.85, 0.7, 1.0)),
     ),
     replace(
         _ALL,
         name="frequent and mild",
-        monthly=2.6,
+        monthly=2.2,
         rate_shape=0.8,
         follow=0.4,
         median=90.0,
         sigma=0.7,
         tail=0.08,
-        severities=((0.7, 0.02, 0.15), (0.2, 0.15, 0.6), (0.1, 0.6, 1.0)),
+        severities=((0.4, 0.02, 0.15), (0.2, 0.15, 0.6), (0.4, 0.6, 1.0)),
     ),
     replace(
         _ALL,
@@ -118,21 +118,20 @@ WORLDS: tuple[World, ...] = (
         daytime=0.8,
         retry=1.5,
         give_up=0.6,
-        severities=((0.5, 0.1, 0.6), (0.5, 0.6, 1.0)),
+        severities=((0.35, 0.1, 0.6), (0.65, 0.6, 1.0)),
     ),
     replace(_ALL, name="one fate", unlike=0.0, shared=0.5),
-    replace(_ALL, name="seasonal", monthly=1.6, season=0.8),
+    replace(_ALL, name="seasonal", monthly=1.4, season=0.8),
     replace(
         _ALL,
         name="drifting",
-        monthly=1.6,
+        monthly=1.4,
         rate_shape=0.5,
         unlike=0.7,
         drift=4.0,
         growth=0.15,
         evenness=10.0,
         background=(3e-4, 5e-3),
-        severities=((0.5, 0.02, 0.2), (0.5, 0.2, 1.0)),
     ),
 )
 """Each differs from the others in what its name says. Together they have what was measured on real incident histories (some 1,700 months of 90

@@ -453,9 +453,7 @@ async def assess(app: App, stream: Any) -> None:
             block = found.since(engine.following)
             if block is None:
                 continue
-            for offset, value in block.records(app.buffer):
-                if value is not None:
-                    engine.take(offset, value)
+            engine.take((offset, value) for offset, value in block.records(app.buffer) if value is not None)
             engine.following = block.following
         highwater = app.consumer.highwater(message.tp) or 0
         app.vitals.journal_lag[message.partition] = max(0, highwater - engine.following)

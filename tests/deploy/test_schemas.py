@@ -40,7 +40,7 @@ class Log:
         self.offset = 0
 
     def say(self, frame: frames.Frame) -> None:
-        self.engine.take(self.offset, frames.encode(frame))
+        self.engine.take([(self.offset, frames.encode(frame))])
         self.offset += 1
 
     def count(self, at_ms: int, requests: list[dict[str, Any]]) -> None:

@@ -64,7 +64,7 @@ class Journal:
 
     def feed(self, engine: Engine) -> Engine:
         for offset in range(engine.following, len(self.records)):
-            engine.take(offset, self.records[offset])
+            engine.take([(offset, self.records[offset])])
         return engine
 
 
@@ -143,7 +143,7 @@ def test_a_crash_at_any_record_leaves_the_same_counts_and_repeats_only_what_was_
         table: dict[bytes, bytes] = {}
         engine = Engine(table)
         for offset in range(until):
-            engine.take(offset, outage.records[offset])
+            engine.take([(offset, outage.records[offset])])
         made: Checkpoint = engine.checkpoint()
         restarted = outage.feed(Engine(table, offset=made.offset, horizon=made.horizon))
         assert sorted(restarted.rows()) == sorted(straight.rows())
@@ -213,7 +213,7 @@ def test_offsets_of_the_journal_do_not_go_back() -> None:
     journal.minutes(range(START, START + 2), GOOD)
     engine = journal.feed(Engine({}))
     with pytest.raises(AssertionError, match="must not go back"):
-        engine.take(0, journal.records[0])
+        engine.take([(0, journal.records[0])])
 
 
 def test_a_tenant_is_evaluated_though_the_clock_jumps_over_its_tick() -> None:

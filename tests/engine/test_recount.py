@@ -75,7 +75,7 @@ def log() -> Log:
 def said(log: Log) -> tuple[Engine, list[Statement]]:
     engine = Engine({}, place=PLACE)
     for offset, data in enumerate(log.records):
-        engine.take(offset, data)
+        engine.take([(offset, data)])
     made = engine.checkpoint()
     return engine, [
         Statement.of(one.data) for one in made.announcements if one.kind == "statement" and one.tenant == "acme"
@@ -120,7 +120,7 @@ def test_each_version_of_a_month_that_is_looked_at_long_after_its_end_can_be_ask
         log.at(minute(later))
     engine = Engine({}, place=PLACE)
     for offset, data in enumerate(log.records):
-        engine.take(offset, data)
+        engine.take([(offset, data)])
     made = [Statement.of(one.data) for one in engine.checkpoint().announcements if one.kind == "statement"]
     assert [one.document["kind"] for one in made if one.month == "2026-01"] == ["provisional", "final"]
     assert len({(one.month, one.as_of) for one in made}) == len(made)
@@ -139,7 +139,7 @@ def test_a_month_is_final_after_three_of_the_headquarters_business_days_and_reco
         company = headquarters(Settings(company_holidays=closed))
         engine = Engine({}, place=PLACE, support=company)
         for offset, data in enumerate(log.records):
-            engine.take(offset, data)
+            engine.take([(offset, data)])
         made = [Statement.of(one.data) for one in engine.checkpoint().announcements if one.kind == "statement"]
         mine = [one for one in made if one.document["tenant"] == "acme"]
         january = next(one for one in mine if one.id == "acme/2026-01/final")
@@ -164,8 +164,8 @@ def test_a_month_is_final_when_its_provisional_statement_said_though_the_calenda
                 support=headquarters(Settings(company_holidays=days)),
             )  # fmt: skip
             for again in range(made.offset, offset):
-                engine.take(again, log.records[again])
-        engine.take(offset, data)
+                engine.take([(again, log.records[again])])
+        engine.take([(offset, data)])
     said += engine.checkpoint().announcements
     january = [json.loads(one.data) for one in said if one.id.startswith("acme/2026-01/") and one.kind == "statement"]
     assert [(one["kind"], one["final_from"], one["holidays"]) for one in january] == [

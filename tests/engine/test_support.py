@@ -73,7 +73,7 @@ class Log:
 
     def feed(self, engine: Engine, upto: int | None = None) -> Engine:
         for offset in range(engine.following, len(self.records) if upto is None else upto):
-            engine.take(offset, self.records[offset])
+            engine.take([(offset, self.records[offset])])
         return engine
 
 

@@ -41,7 +41,7 @@ class Played:
                 topic="auth-requests", partition=0, partitions=1, start=start, upto=upto, at_ms=at_ms,
                 complete_ms=at_ms if caught_up else 0, packed=frames.pack(content), decisions=list(told),
             )  # fmt: skip
-            self.engine.take(self.engine.following, frames.encode(sent))
+            self.engine.take([(self.engine.following, frames.encode(sent))])
         self.upto = upto
         due = self.engine.checkpoint()
         self.engine.committed(due.horizon)

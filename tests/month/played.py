@@ -102,7 +102,7 @@ def play(log: Log, every: int = 500) -> Played:
         table: dict[bytes, bytes] = {}
         engine = Engine(table)
         for offset, data in enumerate(journal):
-            engine.take(offset, data)
+            engine.take([(offset, data)])
             if offset % every == every - 1 or offset == len(journal) - 1:
                 made = engine.checkpoint()
                 played.said += made.announcements
@@ -122,7 +122,7 @@ def play_with_crashes(log: Log, seed: int, mean: int) -> Played:
         while engine.following < len(journal):
             upto = min(len(journal), engine.following + rng.randint(1, 2 * mean))
             for offset in range(engine.following, upto):
-                engine.take(offset, journal[offset])
+                engine.take([(offset, journal[offset])])
             what = rng.choice(("checkpoint", "crash", "crash in a checkpoint"))
             if what == "crash" and upto < len(journal):
                 played.crashes += 1

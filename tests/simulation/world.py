@@ -10,6 +10,7 @@ import json
 import random
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 
 from monitor.contract.support import EVENT_TYPES, SEVERITIES
 from monitor.counting import frame as frames
@@ -255,11 +256,10 @@ class Worker:
 
     def assess(self, q: int) -> bool:
         engine = self.engines[q]
-        for offset, data in self.world.journal[q]:
-            if offset >= engine.following:
-                engine.take(offset, data)
-                return True
-        return False
+        waiting = ((offset, data) for offset, data in self.world.journal[q] if offset >= engine.following)
+        found = list(islice(waiting, self.world.random.choice((1, 1, 2, 5, 40))))
+        engine.take(found)
+        return bool(found)
 
     def begin_checkpoint(self, q: int) -> None:
         if q in self.writing or self.engines[q].stamp < 0:
