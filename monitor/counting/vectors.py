@@ -82,7 +82,9 @@ def prefetch(_: Any, array: Any, at: Any) -> Any:
         place = builder.gep(context.make_array(signature.args[0])(context, builder, arguments[0]).data, [arguments[1]])
         place = builder.bitcast(place, _BYTE.as_pointer())
         flag = ir.IntType(32)
-        hint = builder.module.declare_intrinsic("llvm.prefetch", [place.type], ir.FunctionType(ir.VoidType(), [place.type, flag, flag, flag]))
+        hint = builder.module.declare_intrinsic(
+            "llvm.prefetch", [place.type], ir.FunctionType(ir.VoidType(), [place.type, flag, flag, flag])
+        )
         # To be read, into all caches, of data.
         builder.call(hint, [place, flag(0), flag(3), flag(1)])
         return context.get_dummy_value()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import crc32c
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +24,8 @@ Unsigned = Any
 FORMAT = 2
 HEADER_BYTES = 61
 """What stands before the records of a batch."""
+_CHECKED_FROM = 21
+"""The bytes from here on are those that the checksum before them is of."""
 LENGTH_BYTES = 12
 """What stands before the bytes that a batch's length counts."""
 _ONE, _TWO, _THREE, _FOUR, _EIGHT, _NINE, _SEVEN_BITS = map(np.uint64, (1, 2, 3, 4, 8, 9, 127))
@@ -38,6 +41,11 @@ _LOW_28, _HIGH_28 = np.uint64(0x000000000FFFFFFF), np.uint64(0x0FFFFFFF00000000)
 def count(batch: memoryview) -> int:
     """How many records a whole batch says that it has."""
     return int.from_bytes(batch[HEADER_BYTES - 4 : HEADER_BYTES])
+
+
+def intact(batch: memoryview) -> bool:
+    """Whether a whole batch's checksum is right."""
+    return crc32c.crc32c(batch[_CHECKED_FROM:]) == int.from_bytes(batch[_CHECKED_FROM - 4 : _CHECKED_FROM])
 
 
 def unpack(memory: bytes | bytearray, begin: int, end: int, count: int) -> tuple[Ints, Ints, Ints]:

@@ -8,6 +8,7 @@ sent until somebody asks for their records: they wait in less memory, and what i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import cramjam
@@ -46,8 +47,9 @@ class Part(NamedTuple):
     offsets: NDArray[np.int64]
 
 
-class Batch(NamedTuple):
-    """A batch as it was sent: the records at offsets [base_offset, following), `count` of them, in `body`, which is what stands behind the header."""
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as it was sent: `count` records at offsets [base_offset, following); `body` is what stands behind the header."""
 
     base_offset: int
     following: int
@@ -173,7 +175,9 @@ class _Blocks(_Original):  # type: ignore[misc]  # aiokafka ships no types
         timestamp = 0
         while self._records.has_next():
             batch, data = self._records.next_with_bytes()
-            if self._check_crcs and not batch.validate_crc():
+            if self._check_crcs and not (
+                batches.intact(data) if batch.magic == batches.FORMAT else batch.validate_crc()
+            ):
                 raise errors.CorruptRecordException(f"{self._tp.topic}-{self._tp.partition}: wrong CRC")
             if not self._aborted(batch) and not batch.is_control_batch:
                 _hold(batch, data, held)
@@ -200,9 +204,12 @@ def _hold(batch: Any, data: memoryview, held: list[Batch | Few]) -> None:
         body = data[batches.HEADER_BYTES :]
         held.append(Batch(batch.base_offset, batch.next_offset, count, batch.compression_type, body))
         return
-    if not held or isinstance(held[-1], Batch):
-        held.append([])
-    held[-1] += [(record.offset, record.value) for record in batch]
+    few = [(record.offset, record.value) for record in batch]
+    last = held[-1] if held else None
+    if isinstance(last, list):
+        last += few
+    else:
+        held.append(few)
 
 
 def install(topics: Iterable[str]) -> None:

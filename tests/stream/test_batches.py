@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+import cramjam
 import numpy as np
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import TopicPartition, errors
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from monitor.counting.records import PADDING
 from monitor.stream import batches, blocks
 
-LZ4 = 3
+GZIP, LZ4, ZSTD = 1, 3, 4
 BUFFER = blocks.Buffer()
 Entry = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 """A key, a value and headers."""
@@ -62,7 +63,7 @@ def expected(data: bytes, since: int = 0) -> list[tuple[int, bytes | None]]:
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.lists(st.tuples(entries, st.sampled_from([0, 0, 0, 1, 300])), min_size=1, max_size=40), min_size=1, max_size=4),
-    st.sampled_from([0, 1, LZ4]),
+    st.sampled_from([0, GZIP, LZ4, ZSTD]),
     st.data(),
 )  # fmt: skip
 def test_blocks_hold_what_aiokafka_finds(
@@ -102,6 +103,35 @@ def test_a_block_begins_where_the_fetch_did_and_there_is_none_where_nothing_is_n
         assert said == ([] if values is None else [(since, values, 102)])
 
 
+@pytest.mark.parametrize("compression", [0, GZIP, LZ4, ZSTD])
+def test_batches_that_are_larger_than_the_buffer_make_it_grow_and_lose_nothing(compression: int) -> None:
+    values = [b"%07d" % n * 40 for n in range(6 * blocks.BUFFER_BYTES // 280)]
+    data = b"".join(
+        batch(base, [(None, value, []) for value in values[base:upto]], [0] * (upto - base), compression)
+        for base, upto in ((0, 100), (100, 4 * len(values) // 5), (4 * len(values) // 5, len(values)))
+    )
+    buffer = blocks.Buffer()
+    blocks.install(["t"])
+    records: Any = fetcher.PartitionRecords(TopicPartition("t", 0), blocks._Records(data), None, 0, None, None, True, 0)
+    (block,) = records
+    assert [value for _, value in block.records(buffer)] == values
+    assert len(buffer.memory) > blocks.BUFFER_BYTES
+    assert [value for _, value in block.records(buffer)] == values
+
+
+def test_a_batch_whose_bytes_have_changed_on_their_way_is_no_batch() -> None:
+    data = bytearray(batch(0, [(None, b'{"n":%d}' % n, []) for n in range(60)], [0] * 60))
+    data[-1] ^= 1
+    with pytest.raises(errors.CorruptRecordException, match="t-0: wrong CRC"):
+        found(bytes(data))
+
+
+def test_a_batch_that_does_not_decompress_is_an_error_of_its_codec() -> None:
+    whole = memoryview(batch(0, [(None, b'{"n":%d}' % n, []) for n in range(60)], [0] * 60))
+    with pytest.raises(cramjam.DecompressionError):
+        BUFFER.put(blocks.Batch(0, 60, 60, LZ4, whole[batches.HEADER_BYTES : -9]), 0)
+
+
 @pytest.mark.parametrize(("keep", "more"), [(-1, b""), (None, b"\0"), (1, b""), (0, b"")])
 def test_a_body_that_does_not_hold_its_records_is_an_error(keep: int | None, more: bytes) -> None:
     data = batch(0, [(None, b'{"n":%d}' % n, []) for n in range(20)], [0] * 20, compression=0)
@@ -109,8 +139,8 @@ def test_a_body_that_does_not_hold_its_records_is_an_error(keep: int | None, mor
     starts, lengths, deltas = batches.unpack(body + PADDING, 0, len(body), 20)
     assert (len(starts), deltas.tolist()) == (20, list(range(20)))
     assert bytes(body[starts[7] : starts[7] + lengths[7]]) == b'{"n":7}'
+    other = body[:keep] + more
     with pytest.raises(ValueError, match="expected 20 records"):
-        other = body[:keep] + more
         batches.unpack(other + PADDING, 0, len(other), 20)
 
 
