@@ -1,6 +1,6 @@
 """One worker, then Kafka Streams, drain the same backlog on a broker of this machine: records per CPU second.
 
-    python tests/benchmarks/drain.py [--bootstrap HOST:PORT] [--records 3000000] [--users]
+    python tests/benchmarks/drain.py [--bootstrap HOST:PORT] [--records 3000000] [--rounds 1] [--users]
 
 The author's bias: we wrote one side, and the other (`peers/`, Maven and Java 17 needed) as fast as we know how. What
 each does:
@@ -13,6 +13,9 @@ each does:
 The backlog is two minutes of 25,000 requests a second, in the order of time. CPU is that of the whole process, from
 ready (assigned and recovered; for Java: RUNNING) until all is committed, the checkpoint (the changelog) is durable and
 the process is about to end. Time before ready stands apart. The broker's CPU is in neither.
+
+A machine that others use changes its speed within minutes: `--rounds 5` does all of it five times, and prints medians.
+Ratios are taken within a round.
 
 With `--users` the worker drains the same backlog once more with users counted by keyed hashes (`MONITOR_USERS_SECRET`), and the last column
 says what that costs.
@@ -29,8 +32,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import harness
 from harness import MONITOR, Offsets, Place, await_ready, machine, program, table
@@ -95,26 +100,14 @@ def peer(at: Place, topology: str, good: int, limit_s: float) -> dict[str, float
             "memory": said["memory_mb"]}  # fmt: skip
 
 
-def main() -> None:
-    """Make the backlog, drain it, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bootstrap", help="a broker on this machine (that of `monitor local up`)")
-    parser.add_argument("--records", type=int, default=3_000_000)
-    parser.add_argument("--tenants", type=int, default=2_000)
-    parser.add_argument("--minutes", type=int, default=2, help="the last minutes they come from")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--limit", type=float, default=300, help="seconds that one of them may take")
-    parser.add_argument("--peers", nargs="*", choices=["processor", "dsl"], default=["processor", "dsl"])
-    parser.add_argument("--worker", default=f"{MONITOR} worker", help="the command that starts a worker")
-    parser.add_argument("--no-worker", action="store_true", help="only the peers")
-    parser.add_argument("--users", action="store_true", help="a second drain by the worker, with users counted")
-    options = parser.parse_args()
+def _speed(run: dict[str, float]) -> float:
+    """Records per CPU second."""
+    return run["records"] / run["cpu"]
 
-    if options.peers and not shutil.which("mvn"):
-        sys.exit("the peer is built by Maven: apt-get install maven openjdk-17-jdk-headless, or give --peers nothing")
-    if options.peers:
-        subprocess.run(["mvn", "-B", "-q", "-Dstyle.color=never", "package"], cwd=PEERS, check=True)
-    at = harness.place(harness.broker(options.bootstrap))
+
+def _round(options: argparse.Namespace, bootstrap: str) -> dict[str, dict[str, float]]:
+    """Make a backlog and let each drain it: the figures by name."""
+    at = harness.place(bootstrap)
     begun = time.monotonic()
     made = harness.backlog(at, options.records, options.tenants, options.minutes, options.seed)
     records = made["good"] + made["bad"]
@@ -123,7 +116,6 @@ def main() -> None:
         f"{records} records ({made['bad']} bad, {made['failures']} failures, {size:.0f} bytes each, lz4, 8 partitions)"
     )
     print(f"sent to {at.source} in {time.monotonic() - begun:.0f} s")
-
     runs: dict[str, dict[str, float]] = {}
     if not options.no_worker:
         runs["monitor worker"] = drain(at, shlex.split(options.worker), records, options.limit)
@@ -135,22 +127,66 @@ def main() -> None:
         runs["the same, users counted"] = drain(other, shlex.split(options.worker), records, options.limit)
     for topology in options.peers:
         runs[f"Kafka Streams, {topology}"] = peer(at, topology, made["good"], options.limit)
-
-    ours = runs.get("monitor worker")
-    rows = [["", "wall s", "CPU s", "before ready", "memory MB", "records/s", "records/CPU s", "monitor is"]]
-    for name, run in runs.items():
-        speed = run["records"] / run["cpu"]
-        ratio = f"{ours['records'] / ours['cpu'] / speed:.2f} x" if ours and run is not ours else ""
-        rows.append([name, f"{run['wall']:.1f}", f"{run['cpu']:.1f}", f"{run['before']:.1f}", f"{run['memory']:.0f}",
-                     f"{run['records'] / run['wall']:,.0f}", f"{speed:,.0f}", ratio])  # fmt: skip
-    table(rows)
-    if ours:
-        print(f"the worker until its last commit: {ours['records'] / ours['committed_cpu']:,.0f} records/CPU s")
+    if not options.no_worker:
         rejected = Offsets(at.bootstrap, "bench-reader", at.prefix + "auth-requests.rejected")
         print(f"rejected: {rejected.end} of {made['bad']}")
         rejected.close()
         found = counted(at, options.worker, made["good"])
         print(f"counted, by the newest status of each tenant after a restart: {found} of {made['good']}")
+    return runs
+
+
+def main() -> None:
+    """Make the backlog, drain it, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bootstrap", help="a broker on this machine (that of `monitor local up`)")
+    parser.add_argument("--records", type=int, default=3_000_000)
+    parser.add_argument("--tenants", type=int, default=2_000)
+    parser.add_argument("--minutes", type=int, default=2, help="the last minutes they come from")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=1, help="how often all of it is done, with a new backlog each")
+    parser.add_argument("--limit", type=float, default=300, help="seconds that one of them may take")
+    parser.add_argument("--peers", nargs="*", choices=["processor", "dsl"], default=["processor", "dsl"])
+    parser.add_argument("--worker", default=f"{MONITOR} worker", help="the command that starts a worker")
+    parser.add_argument("--no-worker", action="store_true", help="only the peers")
+    parser.add_argument("--users", action="store_true", help="a second drain by the worker, with users counted")
+    options = parser.parse_args()
+
+    if options.peers and not shutil.which("mvn"):
+        sys.exit("the peer is built by Maven: apt-get install maven openjdk-17-jdk-headless, or give --peers nothing")
+    if options.peers:
+        subprocess.run(["mvn", "-B", "-q", "-Dstyle.color=never", "package"], cwd=PEERS, check=True)
+    bootstrap = harness.broker(options.bootstrap)
+    rounds = [_round(options, bootstrap) for _ in range(options.rounds)]
+    rows = [["", "wall s", "CPU s", "before ready", "memory MB", "records/s", "records/CPU s", "monitor is"]]
+    for name in rounds[0]:
+        runs = [each[name] for each in rounds]
+
+        def middle(of: Callable[[dict[str, float]], float], runs: list[dict[str, float]] = runs) -> float:
+            return median(map(of, runs))
+
+        ratio = ""
+        if "monitor worker" in rounds[0] and name != "monitor worker":
+            ratios = [_speed(each["monitor worker"]) / _speed(each[name]) for each in rounds]
+            ratio = f"{median(ratios):.2f} x" + (
+                f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(rounds) > 1 else ""
+            )
+        rows.append(
+            [
+                name,
+                f"{middle(lambda run: run['wall']):.1f}",
+                f"{middle(lambda run: run['cpu']):.1f}",
+                f"{middle(lambda run: run['before']):.1f}",
+                f"{middle(lambda run: run['memory']):.0f}",
+                f"{middle(lambda run: run['records'] / run['wall']):,.0f}",
+                f"{middle(_speed):,.0f}",
+                ratio,
+            ]
+        )
+    table(rows)
+    if "monitor worker" in rounds[0]:
+        committed = median(run["records"] / run["committed_cpu"] for each in rounds for run in [each["monitor worker"]])
+        print(f"the worker until its last commit: {committed:,.0f} records/CPU s")
     print(machine())
 
 

@@ -132,7 +132,24 @@ def test_the_worlds_together_have_the_durations_and_the_rate_that_were_measured_
             durations += [o.end - o.start for tenancy in population.tenants for o in tenancy.outages]
     found = np.quantile(durations, (0.5, 0.75, 0.9, 0.99))
     assert found == pytest.approx([123, 205, 546, 5008], rel=0.3)
-    assert len(durations) / months == pytest.approx(1.8, abs=0.4)
+    assert len(durations) / months == pytest.approx(1.6, abs=0.3)
+
+
+def test_the_worlds_together_miss_months_as_often_and_as_fast_as_was_measured_on_real_histories():
+    months, hours = 0, []
+    for population in populations_of(2400, 1):
+        for number, period in enumerate(population.periods[1:], 1):
+            for index, tenancy in enumerate(population.tenants):
+                demand, bad = counts(tenancy.crowd, tenancy.outages, period, [population.seed, 3, index, number])
+                over = np.cumsum(bad) > demand.sum() / 100
+                months += 1
+                if over.any():
+                    crossed = period.start + int(np.argmax(over))
+                    since = min((o.start for o in tenancy.outages if o.start <= crossed < o.end), default=crossed)
+                    hours.append((crossed - since) / 60)
+    assert len(hours) / months == pytest.approx(0.16, abs=0.03)
+    assert np.median(hours) == pytest.approx(4.0, rel=0.35)
+    assert np.mean(np.array(hours) < 1) == pytest.approx(0.14, abs=0.06)
 
 
 def test_a_file_of_failures_becomes_tenants_from_their_first_month(tmp_path):
