@@ -59,10 +59,6 @@ class Records:
         for start, length in zip(self.starts.tolist(), self.lengths.tolist(), strict=True):
             yield None if length == NOTHING else bytes(whole[start : start + length])
 
-    def since(self, place: int) -> Records:
-        """The records from this one on."""
-        return Records(self.buffer, self.starts[place:], self.lengths[place:])
-
     def as_lines(self, longest: int) -> tuple[bytearray, set[int]]:
         """The buffer as lines of JSON objects, and the places that are none: no value, longer than `longest`, or not wholly in braces.
 

@@ -9,10 +9,12 @@ import contextlib
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -98,18 +100,19 @@ def start(
 ) -> Running:
     """Start a process in a session of its own and wait until it is healthy; LocalError when it dies or does not within `seconds`."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as out:
-        child = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-            env={**os.environ, **(environment or {})},
-        )
-    running = Running(name, child.pid, psutil.Process(child.pid).create_time(), port, str(log))
-    deadline = time.monotonic() + seconds
+    running: Running | None = None
     try:
+        with log.open("ab") as out, _interrupted_later():
+            child = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                env={**os.environ, **(environment or {})},
+            )
+            running = Running(name, child.pid, psutil.Process(child.pid).create_time(), port, str(log))
+        deadline = time.monotonic() + seconds
         while True:
             # First of all: somebody else may answer on that port.
             if child.poll() is not None:
@@ -123,8 +126,27 @@ def start(
             time.sleep(0.1)
     except BaseException:
         # Ctrl-C too: nothing that nobody has written down may stay behind.
-        stop(running)
+        if running is not None:
+            stop(running)
         raise
+
+
+@contextlib.contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Let signals that interrupt by an exception do so at the end: a process that began in between is known by then."""
+    came: list[int] = []
+    interrupting: list[int] = []
+    if threading.current_thread() is threading.main_thread():
+        interrupting = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is signal.default_int_handler]
+    for number in interrupting:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number in interrupting:
+            signal.signal(number, signal.default_int_handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 def stop(running: Running) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -74,6 +75,28 @@ def test_an_interrupted_start_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         processes.start("broker", [sys.executable, "-c", WAITS, str(tmp_path)], 9, tmp_path / "log", interrupted, 30)
+    assert [each for each in psutil.Process().children() if str(tmp_path) in each.cmdline()] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_while_a_process_begins_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    class Slow(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(subprocess, "Popen", Slow)
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            processes.start(
+                "broker", [sys.executable, "-c", WAITS, str(tmp_path)], 9, tmp_path / "log", lambda: True, 30
+            )
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
     assert [each for each in psutil.Process().children() if str(tmp_path) in each.cmdline()] == []
 
 
