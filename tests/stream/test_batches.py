@@ -44,12 +44,18 @@ def batch(base: int, held: list[Entry], holes: list[int], compression: int = LZ4
     return bytes(data)
 
 
+def fetched(data: bytes, since: int = 0) -> list[blocks.Block]:
+    """The blocks that a fetch from an offset on makes of a partition's bytes."""
+    blocks.install(["t"])
+    records: Any = fetcher.PartitionRecords(
+        TopicPartition("t", 0), blocks._Records(data), None, since, None, None, True, 0
+    )
+    return list(records)
+
+
 def found(data: bytes, since: int = 0) -> list[tuple[int, bytes | None]]:
     """Offsets and values as our blocks have them."""
-    blocks.install(["t"])
-    partition = TopicPartition("t", 0)
-    records: Any = fetcher.PartitionRecords(partition, blocks._Records(data), None, since, None, None, True, 0)
-    return [each for block in records for each in block.records(BUFFER)]
+    return [each for block in fetched(data, since) for each in block.records(BUFFER)]
 
 
 def expected(data: bytes, since: int = 0) -> list[tuple[int, bytes | None]]:
@@ -80,9 +86,7 @@ def test_blocks_hold_what_aiokafka_finds(
 
 def test_a_block_from_an_offset_on_holds_what_stands_there_and_behind() -> None:
     data = batch(100, [(None, b"{%d}" % n, []) for n in range(60)], [0, 3] * 30)
-    blocks.install(["t"])
-    records: Any = fetcher.PartitionRecords(TopicPartition("t", 0), blocks._Records(data), None, 0, None, None, True, 0)
-    (block,) = records
+    (block,) = fetched(data)
     assert block.following == 250
     for offset in (0, 100, 101, 104, 150, block.following - 1):
         kept = [(o, v) for o, v in expected(data) if o >= offset]
@@ -94,12 +98,8 @@ def test_a_block_from_an_offset_on_holds_what_stands_there_and_behind() -> None:
 
 def test_a_block_begins_where_the_fetch_did_and_there_is_none_where_nothing_is_new() -> None:
     data = batch(100, [(None, b"{}", []), (None, b"[]", [])], [0, 0])
-    blocks.install(["t"])
     for since, values in ((90, [b"{}", b"[]"]), (101, [b"[]"]), (102, None)):
-        records: Any = fetcher.PartitionRecords(
-            TopicPartition("t", 0), blocks._Records(data), None, since, None, None, True, 0
-        )
-        said = [(block.offset, [v for _, v in block.records(BUFFER)], block.following) for block in records]
+        said = [(b.offset, [v for _, v in b.records(BUFFER)], b.following) for b in fetched(data, since)]
         assert said == ([] if values is None else [(since, values, 102)])
 
 
@@ -111,9 +111,7 @@ def test_batches_that_are_larger_than_the_buffer_make_it_grow_and_lose_nothing(c
         for base, upto in ((0, 100), (100, 4 * len(values) // 5), (4 * len(values) // 5, len(values)))
     )
     buffer = blocks.Buffer()
-    blocks.install(["t"])
-    records: Any = fetcher.PartitionRecords(TopicPartition("t", 0), blocks._Records(data), None, 0, None, None, True, 0)
-    (block,) = records
+    (block,) = fetched(data)
     assert [value for _, value in block.records(buffer)] == values
     assert len(buffer.memory) > blocks.BUFFER_BYTES
     assert [value for _, value in block.records(buffer)] == values
