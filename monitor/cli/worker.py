@@ -79,7 +79,7 @@ def warm() -> None:
 
     chunk.warm()
     forecast.warm()
-    unpack(bytearray(PADDING), 0, 0, 0)
+    unpack(bytearray(PADDING), [])
 
 
 def _keep_memory() -> None:

@@ -7,7 +7,8 @@ See https://kafka.apache.org/documentation/#recordbatch
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import crc32c
 import numpy as np
@@ -48,40 +49,60 @@ def intact(batch: memoryview) -> bool:
     return crc32c.crc32c(batch[_CHECKED_FROM:]) == int.from_bytes(batch[_CHECKED_FROM - 4 : _CHECKED_FROM])
 
 
-def unpack(memory: bytes | bytearray, begin: int, end: int, count: int) -> tuple[Ints, Ints, Ints]:
-    """The values of the `count` records of a batch's body, which stands at memory[begin:end]: where each starts in `memory`, its length (-1:
-    none), its offset less the batch's.
+class Body(NamedTuple):
+    """A batch's uncompressed records, so many, at [begin, end) of some memory; their offsets count from `base_offset`."""
 
-    Behind the body `memory` goes on for as many bytes as `PADDING` has. ValueError when the body does not hold exactly these.
+    begin: int
+    end: int
+    records: int
+    base_offset: int
+
+
+def unpack(memory: bytes | bytearray, bodies: Sequence[Body]) -> tuple[Ints, Ints, Ints]:
+    """The values of these batches' records: where each starts in `memory`, its length (-1: none), its offset.
+
+    Behind each body `memory` goes on for as many bytes as `PADDING` has. ValueError when a body does not hold exactly its records.
     """
-    found = np.empty((3, count), dtype=np.int64)
-    if not _read(np.frombuffer(memory, dtype=np.uint8), begin, end, found):
-        raise ValueError(f"expected {count} records in {end - begin} bytes, got others")
-    starts, lengths, deltas = found
-    return starts, lengths, deltas
+    found = np.empty((3, sum(body.records for body in bodies)), dtype=np.int64)
+    wrong = _read(np.frombuffer(memory, dtype=np.uint8), np.array(bodies, dtype=np.int64).reshape(-1, 4), found)
+    if wrong >= 0:
+        begin, end, count, offset = bodies[wrong]
+        raise ValueError(
+            f"expected {count} records in the {end - begin} bytes of the batch at offset {offset}, got others"
+        )
+    starts, lengths, offsets = found
+    return starts, lengths, offsets
 
 
 @compiled
-def _read(text: NDArray[np.uint8], begin: int, end: int, found: Ints) -> bool:
-    """Whether the bytes [begin, end) are these records; `found`, shape (3, n): as `unpack` returns them."""
-    at: Unsigned = np.uint64(begin)
-    last = np.uint64(end)
-    for index in range(found.shape[1]):
-        length, at = _varint(text, at)
-        if at > last or length < 0 or length > np.int64(last - at):
-            return False
-        following = at + np.uint64(length)
-        delta, at = _varint(text, _after_time(text, at + _ONE))
-        key, at = _varint(text, at)
-        if at > following or delta < 0 or key < NOTHING or key > np.int64(following - at):
-            return False
-        length, at = _varint(text, at + np.uint64(max(key, 0)))
-        # Behind the value stands at least the number of headers.
-        if at >= following or length < NOTHING or length >= np.int64(following - at):
-            return False
-        found[0, index], found[1, index], found[2, index] = at, length, delta
-        at = following
-    return bool(at == last)
+def _read(text: NDArray[np.uint8], bodies: Ints, found: Ints) -> int:
+    """Find the records of bodies, shape (m, 4); the number of the first body that does not hold its own, -1 without one.
+
+    `found`, shape (3, n): as `unpack` returns them.
+    """
+    index = 0
+    for number in range(len(bodies)):
+        at: Unsigned = np.uint64(bodies[number, 0])
+        last = np.uint64(bodies[number, 1])
+        for _ in range(bodies[number, 2]):
+            length, at = _varint(text, at)
+            if at > last or length < 0 or length > np.int64(last - at):
+                return number
+            following = at + np.uint64(length)
+            delta, at = _varint(text, _after_time(text, at + _ONE))
+            key, at = _varint(text, at)
+            if at > following or delta < 0 or key < NOTHING or key > np.int64(following - at):
+                return number
+            length, at = _varint(text, at + np.uint64(max(key, 0)))
+            # Behind the value stands at least the number of headers.
+            if at >= following or length < NOTHING or length >= np.int64(following - at):
+                return number
+            found[0, index], found[1, index], found[2, index] = at, length, bodies[number, 3] + delta
+            index += 1
+            at = following
+        if at != last:
+            return number
+    return -1
 
 
 @compiled

@@ -18,7 +18,8 @@ from aiokafka.consumer import fetcher
 from numpy.typing import NDArray
 
 from monitor.counting.records import PADDING, Records
-from monitor.stream import batches
+from monitor.stream import batches, lz4
+from monitor.stream.batches import Body
 
 _Original: Any = fetcher.PartitionRecords
 _OriginalRecords: Any = fetcher.MemoryRecords
@@ -36,7 +37,7 @@ _CODECS: dict[int, Callable[[memoryview], bytes | memoryview]] = {
     4: codec.zstd_decode,
 }
 """Decompression by a batch's compression type."""
-_CODECS_INTO = {3: cramjam.lz4.decompress_into, 4: cramjam.zstd.decompress_into}
+_CODECS_INTO = {3: lz4.decompress_into, 4: cramjam.zstd.decompress_into}
 """Of those that can: into memory that is there."""
 
 
@@ -102,25 +103,29 @@ class Block:
 
     def parts(self, buffer: Buffer) -> Iterator[Part]:
         """The records in order. A part is good until the next is asked for. ValueError or the codec's error when a batch is damaged."""
-        made: list[tuple[NDArray[np.int64], ...]] = []
+        waiting: list[Body] = []
         end = 0
         for held in self.held:
             if isinstance(held, Batch):
                 if held.following <= self.offset:
                     continue
                 begin, end = end, buffer.put(held, end)
-                starts, lengths, deltas = batches.unpack(buffer.memory, begin, end, held.count)
-                offsets = deltas + held.base_offset
-                first = int(np.searchsorted(offsets, self.offset)) if held.base_offset < self.offset else 0
-                made.append((starts[first:], lengths[first:], offsets[first:]))
+                waiting.append(Body(begin, end, held.count, held.base_offset))
                 if end < PART_BYTES:
                     continue
-            yield from _part(buffer, made)
-            made, end = [], 0
+            yield from self._part(buffer, waiting)
+            waiting, end = [], 0
             few = [] if isinstance(held, Batch) else [each for each in held if each[0] >= self.offset]
             if few:
                 yield Part(Records.of([value for _, value in few]), np.array([at for at, _ in few], dtype=np.int64))
-        yield from _part(buffer, made)
+        yield from self._part(buffer, waiting)
+
+    def _part(self, buffer: Buffer, bodies: Sequence[Body]) -> Iterator[Part]:
+        """The part that these make; none where there are none."""
+        if bodies:
+            starts, lengths, offsets = batches.unpack(buffer.memory, bodies)
+            first = int(np.searchsorted(offsets, self.offset)) if bodies[0].base_offset < self.offset else 0
+            yield Part(Records(buffer.memory, starts[first:], lengths[first:]), offsets[first:])
 
     def records(self, buffer: Buffer) -> Iterator[tuple[int, bytes | None]]:
         """Each record's offset and value, in order. Errors as `parts`."""
@@ -134,13 +139,6 @@ class Block:
         if offset >= self.following:
             return None
         return Block(self.held, offset, self.following, self.timestamp)
-
-
-def _part(buffer: Buffer, made: Sequence[tuple[NDArray[np.int64], ...]]) -> Iterator[Part]:
-    """The part that these starts, lengths and offsets make; none where there are none."""
-    if made:
-        starts, lengths, offsets = made[0] if len(made) == 1 else tuple(map(np.concatenate, zip(*made, strict=True)))
-        yield Part(Records(buffer.memory, starts, lengths), offsets)
 
 
 class _Records(_OriginalRecords):  # type: ignore[misc]  # aiokafka ships no types

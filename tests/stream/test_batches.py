@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from monitor.counting.records import PADDING
 from monitor.stream import batches, blocks
+from monitor.stream.batches import Body
 
 GZIP, LZ4, ZSTD = 1, 3, 4
 BUFFER = blocks.Buffer()
@@ -134,12 +135,12 @@ def test_a_batch_that_does_not_decompress_is_an_error_of_its_codec() -> None:
 def test_a_body_that_does_not_hold_its_records_is_an_error(keep: int | None, more: bytes) -> None:
     data = batch(0, [(None, b'{"n":%d}' % n, []) for n in range(20)], [0] * 20, compression=0)
     body = data[batches.HEADER_BYTES :]
-    starts, lengths, deltas = batches.unpack(body + PADDING, 0, len(body), 20)
-    assert (len(starts), deltas.tolist()) == (20, list(range(20)))
+    starts, lengths, offsets = batches.unpack(body + PADDING, [Body(0, len(body), 20, 5)])
+    assert (len(starts), offsets.tolist()) == (20, list(range(5, 25)))
     assert bytes(body[starts[7] : starts[7] + lengths[7]]) == b'{"n":7}'
     other = body[:keep] + more
-    with pytest.raises(ValueError, match="expected 20 records"):
-        batches.unpack(other + PADDING, 0, len(other), 20)
+    with pytest.raises(ValueError, match=r"expected 20 records in the .* bytes of the batch at offset 5"):
+        batches.unpack(other + PADDING, [Body(0, len(other), 20, 5)])
 
 
 @settings(max_examples=500, deadline=None)
@@ -152,7 +153,7 @@ def test_damaged_bodies_name_no_bytes_beyond_their_own(at: int, byte: int, keep:
     body = body[: keep + 1] + b"\xff" * ones
     for count in (1, 19, 20):
         with suppress(ValueError):
-            starts, lengths, _ = batches.unpack(body + PADDING, 0, len(body), count)
+            starts, lengths, _ = batches.unpack(body + PADDING, [Body(0, len(body), count, 0)])
             assert (lengths >= -1).all()
             assert (starts >= 0).all()
             assert (starts + np.maximum(lengths, 0) < len(body)).all()
