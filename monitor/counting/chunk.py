@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from monitor.counting import request as rq
 from monitor.counting import times
 from monitor.counting.frame import Decision, Frame, Tallies, Tally, pack
-from monitor.counting.kernel import Known
+from monitor.counting.kernel import SHIFT, Known, keyed
 from monitor.counting.records import Records
 from monitor.counting.request import Rejected, Request
 from monitor.counting.template import Matched, Said, Templates, read_runs
@@ -36,7 +36,6 @@ Ints = NDArray[np.int64]
 WIDTH = len(rq.CLASSES)
 REMEMBERED = 300_000
 """Texts and minutes that a `Reader` remembers before it starts afresh."""
-SHIFT = 32
 NUMBER = (1 << SHIFT) - 1
 WAITING = 200_000
 """Requests that wait to be summed up."""
@@ -82,24 +81,31 @@ class Texts:
         """By number: the place among `portals` times `WIDTH` plus the class; -1 without a `where`."""
         return self._cells[: len(self.where)]
 
-    def number(self, text: Text) -> int:
-        """The number of a text."""
-        found = self._numbers.get(text)
-        if found is None:
-            found = self._numbers[text] = len(self.where)
-            where = self._read(text)
-            if found == len(self._cells):
-                self._cells = np.concatenate((self._cells, np.empty_like(self._cells)))
-            self._cells[found] = -1 if where is None else self._cell(where)
-            if where is not None and where.class_index == rq.UNCLASSIFIED:
-                self.unclassified[found] = where.code
-            self.where.append(where)
-        return found
+    def numbers(self, texts: Sequence[Text]) -> Ints:
+        """The number of each text."""
+        known = self._numbers
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            for text, where in zip(new, self._read(new), strict=True):
+                self._meet(text, where)
+        return np.fromiter((known[text] for text in texts), np.int64, len(texts))
 
-    def _read(self, text: Text) -> Where | None:
-        said = read_runs(text) if isinstance(text, bytes) else text
-        if said is None:
-            return None
+    def _meet(self, text: Text, where: Where | None) -> None:
+        number = self._numbers[text] = len(self.where)
+        if number == len(self._cells):
+            self._cells = np.concatenate((self._cells, np.empty_like(self._cells)))
+        self._cells[number] = -1 if where is None else self._cell(where)
+        if where is not None and where.class_index == rq.UNCLASSIFIED:
+            self.unclassified[number] = where.code
+        self.where.append(where)
+
+    def _read(self, texts: Sequence[Text]) -> Iterator[Where | None]:
+        runs = iter(read_runs([text for text in texts if isinstance(text, bytes)]))
+        for text in texts:
+            said = next(runs) if isinstance(text, bytes) else text
+            yield None if said is None else self._where(said)
+
+    def _where(self, said: Said) -> Where | None:
         tenant, portal, outcome, fault, code = said
         try:
             rq.check_names(tenant, portal, code)
@@ -117,7 +123,7 @@ class Texts:
 
 
 class _Sums:
-    """Requests by minute and number: a key is the UTC epoch minute, shifted by `SHIFT`, and the number."""
+    """Requests by key: the UTC epoch minute, shifted by `SHIFT`, and the number."""
 
     __slots__ = ("_keys", "_sums", "_waiting")
 
@@ -129,10 +135,10 @@ class _Sums:
     def __len__(self) -> int:
         return len(self._sums[0])
 
-    def add(self, minutes: Ints, numbers: Ints) -> None:
+    def add(self, keys: Ints) -> None:
         """Count requests."""
-        self._keys.append((minutes << SHIFT) | numbers)
-        self._waiting += len(numbers)
+        self._keys.append(keys)
+        self._waiting += len(keys)
         if self._waiting > WAITING:
             self.all()
 
@@ -172,10 +178,10 @@ class Counts:
         """Count `n` requests of a minute."""
         self._alone[minute, where] += n
 
-    def add_all(self, texts: Texts, minutes: Ints, numbers: Ints) -> None:
-        """Count a request for each minute and each text, shape (n,); each has a `where`."""
-        if len(numbers):
-            self._sums.setdefault(texts, _Sums()).add(minutes, numbers)
+    def add_all(self, texts: Texts, keys: Ints) -> None:
+        """Count a request for each key, shape (n,), see `kernel.SHIFT`; each one's text has a `where`."""
+        if len(keys):
+            self._sums.setdefault(texts, _Sums()).add(keys)
 
     def sample(self, minute: int, where: Where) -> tuple[set[int], bool]:
         """The hashes of a tenant's minute, to be added to; and whether who made such a request has met a failure."""
@@ -264,16 +270,19 @@ class Reader:
         _, unfit = rest.as_lines(rq.MAX_BYTES)
         said, at, users, mine = self._decode(rest, unfit, places, refused, with_users=self.hashes is not None)
         labels, minutes = times.by_minute(at)
-        numbers = np.fromiter(map(self._texts.number, said), np.int64, len(said))
+        numbers = self._texts.numbers(said)
         self._add(records, np.array(mine, dtype=np.int64), numbers, minutes, labels, users, now_ms, counts, refused)
         return refused
 
     def _numbered(self, matched: Matched) -> Ints:
-        """The numbers of a template's texts, by its own."""
+        """The numbers of a template's texts, by its own, and room for more."""
         found = self._numbers.get(matched.template, np.empty(0, dtype=np.int64))
         if matched.new:
-            more = np.array([self._texts.number(text) for text in matched.new], dtype=np.int64)
-            found = self._numbers[matched.template] = np.concatenate((found[: matched.known], more))
+            upto = matched.known + len(matched.new)
+            if upto > len(found):
+                found = np.concatenate((found[: matched.known], np.empty(2 * upto - matched.known, dtype=np.int64)))
+                self._numbers[matched.template] = found
+            found[matched.known : upto] = self._texts.numbers(matched.new)
         return found
 
     @staticmethod
@@ -326,28 +335,28 @@ class Reader:
         known = [self._minute(label, now_ms) for label in labels]
         if not len(places):
             return
-        when = np.array([-1 if minute is None else minute for minute in known], dtype=np.int64)[minutes]
-        good = (when >= 0) & (self._texts.cells[numbers] >= 0)
-        if good.all():
-            counts.add_all(self._texts, when, numbers)
-        else:
-            counts.add_all(self._texts, when[good], numbers[good])
-            self._one_by_one(records, places[~good].tolist(), now_ms, counts, refused)
+        when = np.array([-1 if minute is None else minute for minute in known], dtype=np.int64)
+        keys = np.empty(len(numbers), dtype=np.int64)
+        doubtful = keyed(numbers, minutes, when, self._texts.cells, keys)
         if users is not None and self.hashes is not None:
-            self._note(self.hashes, numbers, when, users, counts)
+            self._note(self.hashes, keys, users, counts)
+        if doubtful:
+            self._one_by_one(records, places[keys < 0].tolist(), now_ms, counts, refused)
+            keys = keys[keys >= 0]
+        counts.add_all(self._texts, keys)
 
-    def _note(self, hashes: Hashes, numbers: Ints, when: Ints, users: Sequence[bytes], counts: Counts) -> None:
-        """Note who made the requests of these texts, by number, and minutes; those in doubt (-1) are noted one by one."""
-        texts, which = np.unique(when << 32 | numbers, return_inverse=True)
-        places: list[tuple[set[int], bool, Mapping[bytes, int]] | None] = [None] * len(texts)
+    def _note(self, hashes: Hashes, keys: Ints, users: Sequence[bytes], counts: Counts) -> None:
+        """Note who made the requests with these keys; those in doubt (-1) are noted one by one."""
+        different, which = np.unique(keys, return_inverse=True)
+        places: list[tuple[set[int], bool, Mapping[bytes, int]] | None] = [None] * len(different)
         for index, user in zip(which.tolist(), users, strict=True):
             if not user:
                 continue
             place = places[index]
             if place is None:
-                minute, number = divmod(int(texts[index]), 1 << 32)
-                where = self._texts.where[number]
-                if where is None or minute < 0:
+                minute, number = divmod(int(different[index]), 1 << SHIFT)
+                where = self._texts.where[number] if minute >= 0 else None
+                if where is None:
                     continue
                 place = places[index] = (*counts.sample(minute, where), hashes.at(minute))
             sample, failed, known = place

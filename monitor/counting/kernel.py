@@ -28,7 +28,8 @@ AT_ONCE = 64
 """Records whose texts are looked up together."""
 DIGITS = 16
 """Longest number that is taken, in characters."""
-_NOBODY = -1
+SHIFT = 32
+"""A request's key is its UTC epoch minute, shifted by this, and the number of its text."""
 _FREE = np.uint64(2**64 - 1)
 _END, _COMMA, _POINT, _ZERO, _NINE = 0, 0x2C, 0x2E, 0x30, 0x39
 _NOTHING, _ONE, _EIGHT, _TWO_WORDS, _WIDTH = map(np.uint64, (0, 1, 8, 16, MINUTE_CHARACTERS))
@@ -93,10 +94,10 @@ class Known(NamedTuple):
         _place(made.slots, made.hashes, made.begins, n)
         return made
 
-    def text(self, number: int) -> bytes:
-        """The text with an id."""
-        begin, following = self.begins[number : number + 2].tolist()
-        return self.arena[begin : following - 1].tobytes()
+    def texts(self, first: int) -> list[bytes]:
+        """The texts with ids from `first` on."""
+        begin, end = int(self.begins[first]), int(self.size[1])
+        return self.arena[begin:end].tobytes().split(bytes([_END]))[:-1]
 
 
 @compiled
@@ -228,23 +229,21 @@ def _number_of(text: Bytes, runs: NDArray[np.uint64], hashed: Unsigned, known: K
 
 @compiled
 def _number(text: Bytes, runs: NDArray[np.uint64], hashes: NDArray[np.uint64], known: Known, said: Ints) -> None:
-    """Turn each 0 of `said`, shape (n,), into the id of a text in runs[i] with hashes[i].
+    """Find the id of each text, the i-th in runs[i] and with hashes[i], for `said`, shape (n,).
 
     Texts stand all over the memory: all are asked for before the first is looked at, else each would be waited for on its own.
     """
     mask = np.uint64(len(known.slots) - 1)
     slots = known.slots.reshape(-1)
     for i in range(len(said)):
-        if said[i] != _NOBODY:
-            prefetch(slots, (hashes[i] & mask) << _ONE)
+        prefetch(slots, (hashes[i] & mask) << _ONE)
     for i in range(len(said)):
-        if said[i] != _NOBODY and known.slots[hashes[i] & mask, 0] == hashes[i]:
+        if known.slots[hashes[i] & mask, 0] == hashes[i]:
             begin = known.slots[hashes[i] & mask, 1] >> _SHIFT
             prefetch(known.arena, begin)
             prefetch(known.arena, begin + _BLOCK)
     for i in range(len(said)):
-        if said[i] != _NOBODY:
-            said[i] = _number_of(text, runs[i], hashes[i], known)
+        said[i] = _number_of(text, runs[i], hashes[i], known)
 
 
 @compiled
@@ -258,30 +257,34 @@ def take(
     known: Known,
     runs: NDArray[np.uint64],
     hashes: NDArray[np.uint64],
-    said: Ints,
-    minutes: Ints,
+    taken: tuple[Ints, Ints, Ints],
+    left: Ints,
     label_at: Ints,
     users: NDArray[np.uint64],
-) -> int:
-    """Take the records at `places` that have the form and are not over `longest` bytes; how many labels there are.
+) -> tuple[int, int]:
+    """Take the records at `places` that have the form and are not over `longest` bytes; how many they are, and how many labels.
 
-    Of the record at `places[i]`, said[i] becomes the id of its text (-1: it was not taken), minutes[i] the number of its label, and users[i],
-    if there is such a row, the begin and the end of its user; `label_at`, shape (`LABELS`,): where each label stands. `known` must have room
-    for as many new texts as there are records and for all their bytes; `runs`, shape (`AT_ONCE`, runs of the form, 2), and `hashes`,
-    shape (`AT_ONCE`,), are written to.
+    Written to, in order: `taken`, of those that are taken their places, the ids of their texts and the numbers of their labels; `left`, the
+    places of the others; `users`, where each one's user begins and ends, if it has rows; `label_at`, shape (`LABELS`,), where each
+    label stands. All have a row for each of the `places`. `known` must have room for as many new texts and for all their bytes; `runs`, shape
+    (`AT_ONCE`, runs of the form, 2), and `hashes`, shape (`AT_ONCE`,), are scratch.
     """
+    mine, said, minutes = taken
     labels = 0
     last = 0
+    n, looked_up = 0, 0
     found = np.empty(form.quotes + BLOCK, dtype=np.uint64)
     for i in range(len(places)):
-        here = i % AT_ONCE
-        if here == 0 and i > 0:
-            _number(text, runs, hashes, known, said[i - AT_ONCE : i])
-        said[i] = _NOBODY
-        if lengths[places[i]] < 0 or lengths[places[i]] > longest:
+        place = places[i]
+        left[i - n] = place  # and stays there unless it is taken
+        if lengths[place] < 0 or lengths[place] > longest:
             continue
-        at = starts[places[i]]
-        end = at + np.uint64(lengths[places[i]])
+        if n - looked_up == AT_ONCE:
+            _number(text, runs, hashes, known, said[looked_up:n])
+            looked_up = n
+        here = n - looked_up
+        at = starts[place]
+        end = at + np.uint64(lengths[place])
         if not _quotes(text, at, end, found, form.quotes):
             continue
         time = at
@@ -307,7 +310,7 @@ def take(
                     runs[here, run, 0], runs[here, run, 1] = begin, at
                     run += 1
                 elif kind == USER and len(users):
-                    users[i, 0], users[i, 1] = begin, at
+                    users[n, 0], users[n, 1] = begin, at
             if not good:
                 break
         if not good or at != end:
@@ -328,9 +331,23 @@ def take(
             if last == labels:
                 label_at[last] = time
                 labels += 1
-        minutes[i] = last
-        said[i] = 0
+        mine[n], minutes[n] = place, last
         hashes[here] = _hash_of(text, runs[here])
-    if len(places):
-        _number(text, runs, hashes, known, said[(len(places) - 1) // AT_ONCE * AT_ONCE :])
-    return labels
+        n += 1
+    _number(text, runs, hashes, known, said[looked_up:n])
+    return n, labels
+
+
+@compiled
+def keyed(numbers: Ints, labels: Ints, minutes: Ints, cells: Ints, keys: Ints) -> int:
+    """The key of each request, by the number of its text and of its label, for `keys`, shape (n,); how many are in doubt, whose key is -1.
+
+    `minutes` by label, `cells` by text: -1 where it is in doubt.
+    """
+    doubtful = 0
+    for i in range(len(numbers)):
+        minute = minutes[labels[i]]
+        sure = minute >= 0 and cells[numbers[i]] >= 0
+        keys[i] = (minute << SHIFT) | numbers[i] if sure else -1
+        doubtful += not sure
+    return doubtful

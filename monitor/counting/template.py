@@ -17,6 +17,7 @@ those of the sample with other strings and numbers of the same type, and no fiel
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -62,16 +63,22 @@ class _Runs(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     code: str | None = None
 
 
-_decode_runs = msgspec.json.Decoder(_Runs).decode
+_decode_runs = msgspec.json.Decoder(list[_Runs]).decode
 
 
-def read_runs(text: bytes) -> Said | None:
-    """What runs say, joined by commas; None when they hold anything but the fields a request is counted by, each of its type."""
+def read_runs(texts: Sequence[bytes]) -> list[Said | None]:
+    """What each text of runs says, joined by commas; None when it holds anything but the fields a request is counted by, each of its type.
+
+    Together they are as many objects as there are texts only if each is one: none may end in an object that goes on, for nothing in it may hold
+    another object.
+    """
     try:
-        said = _decode_runs(b"{" + text + b"}")
+        said = _decode_runs(b"[{" + b"},{".join(texts) + b"}]")
     except rq.DECODE_ERRORS:
-        return None
-    return said.tenant, said.portal, said.outcome, said.fault, said.code
+        said = []
+    if len(said) == len(texts):
+        return [(each.tenant, each.portal, each.outcome, each.fault, each.code) for each in said]
+    return [None] if len(texts) == 1 else [found for text in texts for found in read_runs([text])]
 
 
 class Matched(NamedTuple):
@@ -201,23 +208,19 @@ class _Matcher:
         n = len(places)
         self.known = self.known.with_room(n, len(text) + n)
         before = int(self.known.size[0])
-        said, minutes = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+        mine, said, minutes, left = np.empty((4, n), dtype=np.int64)
         label_at = np.empty(LABELS, dtype=np.int64)
         users = np.empty((n if with_users and self.template.names_users else 0, 2), dtype=np.uint64)
-        labels = take(
+        taken, labels = take(
             text, records.starts.view(np.uint64), records.lengths, places, rq.MAX_BYTES, self.form, self.known, self.runs, self.hashes,
-            said, minutes, label_at, users,
+            (mine, said, minutes), left, label_at, users,
         )  # fmt: skip
-        taken = said >= 0
-        left = places[~taken]
-        if len(left):
-            places, said, minutes = places[taken], said[taken], minutes[taken]
-            users = users[taken] if len(users) else users
-        self.taken += len(places)
+        self.taken += taken
         named = [bytes(records.buffer[at : at + MINUTE_CHARACTERS]).decode() for at in label_at[:labels].tolist()]
-        new = [self.template.said(self.known.text(each)) for each in range(before, int(self.known.size[0]))]
-        who = [bytes(records.buffer[begin:end]) for begin, end in users.tolist()] if len(users) else None
-        return Matched(places, said, minutes, named, self.number, before, new, who), left
+        new = [self.template.said(each) for each in self.known.texts(before)] if self.known.size[0] > before else []
+        who = [bytes(records.buffer[begin:end]) for begin, end in users[:taken].tolist()] if len(users) else None
+        matched = Matched(mine[:taken], said[:taken], minutes[:taken], named, self.number, before, new, who)
+        return matched, left[: n - taken]
 
 
 class Templates:
