@@ -200,7 +200,10 @@ class Agreements:
     def month_at(self, minute: int, extension: int = 0) -> Month:
         """The month that holds the UTC epoch minute."""
         middle = month_at(minute)
-        for period in (middle, month_before(middle), month_after(middle)):
+        found = self.month(middle.name, extension)
+        if minute in found.period:
+            return found
+        for period in (month_before(middle), month_after(middle)):
             found = self.month(period.name, extension)
             if minute in found.period:
                 return found

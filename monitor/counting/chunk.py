@@ -82,28 +82,29 @@ class Texts:
         return self._cells[: len(self.where)]
 
     def numbers(self, texts: Sequence[Text]) -> Ints:
-        """The number of each text."""
+        """The number of each text; those that say the same have the same."""
         known = self._numbers
         new = [text for text in dict.fromkeys(texts) if text not in known]
-        if new:
-            for text, where in zip(new, self._read(new), strict=True):
-                self._meet(text, where)
+        runs = iter(read_runs([text for text in new if isinstance(text, bytes)]))
+        for text in new:
+            said = next(runs) if isinstance(text, bytes) else text
+            known[text] = self._number(said)
         return np.fromiter((known[text] for text in texts), np.int64, len(texts))
 
-    def _meet(self, text: Text, where: Where | None) -> None:
-        number = self._numbers[text] = len(self.where)
+    def _number(self, said: Said | None) -> int:
+        found = self._numbers.get(said) if said is not None else None
+        if found is not None:
+            return found
+        number, where = len(self.where), None if said is None else self._where(said)
         if number == len(self._cells):
             self._cells = np.concatenate((self._cells, np.empty_like(self._cells)))
         self._cells[number] = -1 if where is None else self._cell(where)
         if where is not None and where.class_index == rq.UNCLASSIFIED:
             self.unclassified[number] = where.code
         self.where.append(where)
-
-    def _read(self, texts: Sequence[Text]) -> Iterator[Where | None]:
-        runs = iter(read_runs([text for text in texts if isinstance(text, bytes)]))
-        for text in texts:
-            said = next(runs) if isinstance(text, bytes) else text
-            yield None if said is None else self._where(said)
+        if said is not None:
+            self._numbers[said] = number
+        return number
 
     def _where(self, said: Said) -> Where | None:
         tenant, portal, outcome, fault, code = said

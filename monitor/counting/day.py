@@ -27,7 +27,8 @@ CODES = 256
 OTHER = "(other)"
 WIDTH = len(CLASSES)
 NO_COUNTS = (0,) * WIDTH
-_WIDTHS = {np.uint8: 0xFF, np.uint16: 0xFFFF, np.uint32: 0xFFFFFFFF}
+_NARROW = 0xFF
+_WIDTHS = {np.uint8: _NARROW, np.uint16: 0xFFFF, np.uint32: 0xFFFFFFFF}
 
 Counts = NDArray[np.int64]
 """Counts of a portal's day, shape (n, 5): a row for each minute with requests, a column for each class."""
@@ -191,11 +192,17 @@ def split_by_day(portals: dict[str, Tally]) -> dict[int, dict[str, Tally]]:
 
 
 def _pack(portal: PortalDay) -> tuple[list[int], bytes, list[bytes]]:
-    counts = np.frombuffer(portal.counts, dtype=np.uint32).reshape(-1, WIDTH)
     columns: list[bytes] = []
-    for index, largest in enumerate(counts.max(axis=0, initial=0).tolist()):
+    for index, total in enumerate(portal.totals):
+        column = portal.counts[index::WIDTH]
+        # Numpy takes longer than a loop over some dozens.
+        if total <= _NARROW:
+            columns.append(bytes(column.tolist()) if total else b"")
+            continue
+        counts = np.frombuffer(column, dtype=np.uint32)
+        largest = int(counts.max())
         kind: Any = next(kind for kind, most in _WIDTHS.items() if largest <= most)
-        columns.append(counts[:, index].astype(kind).tobytes() if largest else b"")
+        columns.append(counts.astype(kind).tobytes())
     return portal.totals, portal.minutes.tobytes(), columns
 
 

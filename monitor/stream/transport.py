@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aiokafka import TopicPartition
+from aiokafka import TopicPartition, conn
 from aiokafka import errors as kafka_errors
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.consumer import ensure_TP
@@ -41,6 +41,8 @@ UNPOSITIONED_SECONDS = 0.02
 """How long what came before the app knew its positions is left to lie before it is fetched again."""
 FETCH_BYTES, FETCH_WAIT_MS = 1 << 20, 250
 """The broker answers once it has so much, or after so long: many small answers cost more than twice a few large ones."""
+READ_BYTES = 4 << 20
+"""Bytes of an answer that may wait until it is whole: with fewer, listening is stopped and begun again for each quarter of a megabyte."""
 READ_MARK = "counted"
 """Metadata of our commits to source topics. A committed offset without it was set by an operator."""
 
@@ -288,6 +290,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's classes are un
 
 class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust's classes are untyped here
     def _create_worker_consumer(self, transport: Any) -> Any:
+        conn.READER_LIMIT = READ_BYTES
         consumer = super()._create_worker_consumer(transport)
         # A request whose transaction was aborted never happened.
         consumer._isolation_level = "read_committed"

@@ -60,6 +60,15 @@ def test_a_decoded_day_goes_on_counting(before: list[tuple[str, int, list[int]]]
     assert day.encode() == filled(before + after).encode()
 
 
+@pytest.mark.parametrize(("most", "width"), [(1, 1), (255, 1), (256, 2), (65_535, 2), (65_536, 4)])
+def test_a_class_takes_as_many_bytes_a_minute_as_its_largest_count_and_an_absent_one_none(
+    most: int, width: int
+) -> None:
+    for minutes in (1, 200):
+        day = filled([("login", minute, [most if minute == 0 else 1, 0, 0, 0, 0]) for minute in range(minutes)])
+        assert minutes * (2 + width) <= len(day.encode()) <= minutes * (2 + width) + 50
+
+
 def test_portals_beyond_the_most_count_under_other_and_none_is_lost() -> None:
     day = filled(
         [(f"portal-{n}", n, [1, 0, 0, 0, 0]) for n in range(PORTALS + 10)] + [("portal-3", 3, [0, 0, 7, 0, 0])]

@@ -10,7 +10,7 @@ from pathlib import Path
 import faust
 import mode
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, conn
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
@@ -123,6 +123,11 @@ def test_the_fetcher_unpacks_with_the_class_that_the_module_names() -> None:
     assert "PartitionRecords(" in source, "aiokafka's Fetcher no longer looks PartitionRecords up in its module"
     assert "MemoryRecords(" in source, "aiokafka's Fetcher no longer looks MemoryRecords up in its module"
     assert fetcher.READ_COMMITTED == 1
+
+
+def test_a_connection_reads_as_far_ahead_as_its_module_says() -> None:
+    source = inspect.getsource(conn.AIOKafkaConnection.connect)
+    assert "limit=READER_LIMIT" in source, "aiokafka's connections no longer look READER_LIMIT up in their module"
 
 
 def test_a_consumer_hands_its_isolation_level_to_the_fetcher_when_it_starts() -> None:
