@@ -7,6 +7,7 @@ Rules:
 4. A tenant is evaluated only at stamps above its account's, and only while the sources are caught up, so a verdict is a function of
    the log. What is announced stands in the account before it is sent: a restart sends the same bytes under the same id.
 5. Order of durability, which whoever drives the engine must keep: accounts; then days, announcements; then the commit of (O, H).
+   Among the first, tenants' samples come before what they taught (see `state`).
 
 Messages: `take` (journal records). Effects: `statuses` and `support_statuses` (the present, to be overwritten), `checkpoint` (what
 must be made durable).
