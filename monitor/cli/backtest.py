@@ -3,7 +3,8 @@
 Histories are generated (`--synthetic`) or failures from CSV files with the columns `tenant,start,end,failing_share`
 and, if known, `requests_per_day`; times are RFC 3339 with an offset, the share is over 0 and at most 1. Requests by
 minute are simulated on top of either. A tenant's months run from that of its first failure to the file's last; the
-first month of all teaches only, when there are more.
+first month of all teaches only, when there are more. Forecasts of a month are corrected by how those of the months before it
+came true, from one sample a tenant and day, as the engine does it (`monitor.forecast.calibration`).
 
 `--json` prints one object. Scores are at the 99 % threshold where no threshold is named; "random" is at random times
 (one in each quarter of a month), "incident" at random ages of each true failure while it lasts and the counts show it:

@@ -7,6 +7,7 @@ Rules:
 4. A tenant is evaluated only at stamps above its account's, and only while the sources are caught up, so a verdict is a function of
    the log. What is announced stands in the account before it is sent: a restart sends the same bytes under the same id.
 5. Order of durability, which whoever drives the engine must keep: accounts; then days, announcements; then the commit of (O, H).
+   Among the first, tenants' samples come before what they taught (see `state`).
 
 Messages: `take` (journal records). Effects: `statuses` and `support_statuses` (the present, to be overwritten), `checkpoint` (what
 must be made durable).
@@ -42,12 +43,13 @@ from monitor.counting.resolver import Candidates, Resolver, Sealed
 from monitor.engine import decided, quiet, state, users
 from monitor.engine.dues import LATE_MS, SETTLED, Look, credits_of, sheet_of
 from monitor.engine.month import NOTHING, DayMinutes, LeftOut, MonthSums
-from monitor.engine.state import Announcement, Evidence, Kept, PartitionRecord, Shared, Tenant, Unmeasured
+from monitor.engine.state import Announcement, Evidence, Kept, PartitionRecord, Shared, Taught, Tenant, Unmeasured
 from monitor.engine.support import SUPPORT, Desk
 from monitor.engine.users import OPEN_MINUTES, UserDay
 from monitor.engine.verdict import CLEARED, NONE, Policy, Verdict, announcement_id, decide
 from monitor.engine.verdict import Evidence as Seen
-from monitor.forecast import Fleet, Forecast, History, MonthSoFar, forecast
+from monitor.forecast import Fleet, Forecast, History, MonthSoFar, calibration, forecast
+from monitor.forecast.calibration import Correction, Ended, Sample, sampled_at
 from monitor.forecast.silence import LOOKBACK
 
 TICK_MS = 10_000
@@ -137,6 +139,9 @@ class Engine:
         self.exclusion_decisions: list[ExclusionDecision] = []
         self.shared_rulings: list[Ruling] = []
         self.fleet = NO_FLEET
+        self.taught = Taught()
+        self.correction = Correction()
+        """What is taught, made ready for use."""
         self.seen = Met()
         self._unseen = True
         """Whether no tenant has been looked at since the engine was made."""
@@ -146,6 +151,8 @@ class Engine:
         self._removed: list[bytes] = []
         self._touched: set[str] = set()
         self._shared_touched = False
+        self._sampled: set[str] = set()
+        self._taught_touched = False
         self._shared_decided_ms: int | None = None
         self._evidence_touched: set[int] = set()
         self._users_touched: set[tuple[str, int]] = set()
@@ -173,6 +180,9 @@ class Engine:
             if key == state.SHARED:
                 self.shared = state.decode_shared(self.table[key])
                 continue
+            if key == state.TAUGHT:
+                self.taught = state.decode_taught(self.table[key])
+                continue
             if key.startswith(state.EVIDENCE):
                 self.evidence[int(key[len(state.EVIDENCE) :])] = state.decode_evidence(self.table[key])
                 continue
@@ -181,6 +191,8 @@ class Engine:
             if what == state.ACCOUNT:
                 tenant.account = state.decode_account(self.table[key])
                 self._outbox += [a for a in tenant.account.announcements if a.stamp > self.horizon]
+            elif what == state.SAMPLES:
+                tenant.samples = state.decode_samples(self.table[key])
             elif what.startswith(state.SUPPORT):
                 tickets.append(key)
             elif not what.startswith((state.STATEMENT, state.USERS)):
@@ -194,6 +206,12 @@ class Engine:
         self.shared.taken_ms = min(self.shared.taken_ms, self.clock_ms)
         self._read_shared()
         self._windows = self._approved(self.shared.taken_ms)
+        for tenant in self.tenants.values():
+            for stamp, period, ended in tenant.samples.ended:
+                # A tenant's samples are durable before what they taught.
+                if stamp > self.taught.stamp:
+                    self._teach(period, ended)
+        self.correction = Correction.of(self.taught.months)
         for tenant in self.tenants.values():
             tenant.account.taken_ms = min(tenant.account.taken_ms, self.clock_ms)
             self._read_decisions(tenant)
@@ -454,6 +472,8 @@ class Engine:
         minute = self.clock_ms // MINUTE_MS
         upto = minute + 1  # the present minute counts as far as it has come
         concerned = self._take_up() if decide else set()
+        if decide:
+            self._learn(minute)
         troubled = {name for name, tenant in self.tenants.items() if self._in_trouble(tenant)}
         if len(troubled) > MOST_AT_EACH_TICK:
             troubled.clear()
@@ -483,7 +503,7 @@ class Engine:
         for tenant in forecast_due:
             new = tenant.forecast is None
             tenant.forecast_at_minute = minute - (_hash(tenant) // TICKS_A_MINUTE % FORECAST_EVERY if new else 0)
-        self._project(forecast_due, upto)
+        self._project(forecast_due, upto, keep=decide)
         for tenant in due:
             tenant.touch()
         if minute != self._quiet_minute:
@@ -615,7 +635,7 @@ class Engine:
 
     def _enter_period(self, tenant: Tenant, minute: int) -> None:
         if tenant.period is not None and tenant.whole is not None and minute in tenant.whole:
-            self._recount(tenant)
+            self._recount(tenant, self._month(tenant))
             return
         if tenant.credits is None:
             tenant.credits = credits_of(tenant, self.clock_ms)
@@ -629,12 +649,11 @@ class Engine:
         if tenant.forecast and not tenant.forecast.probability.keys() >= set(month.agreement.terms.thresholds):
             tenant.forecast = None
         tenant.held, _ = rulings([*self.shared_rulings, *tenant.rulings], tenant.name, self.clock_ms)
-        self._recount(tenant)
+        self._recount(tenant, tenant.month)
 
-    def _recount(self, tenant: Tenant) -> None:
+    def _recount(self, tenant: Tenant, month: MonthSums) -> None:
         """Where rulings matter the month is counted as statements count it."""
-        month = tenant.month
-        if month is None or not tenant.held.held:
+        if not tenant.held.held:
             return
         classified = tenant.held.codes and any(row[UNCLASSIFIED] for row in month.came.values())
         if month.recounted or classified or tenant.held.silences:
@@ -653,7 +672,8 @@ class Engine:
             tenant.days.pop(number, None)
             self._removed += [state.day_key(tenant.name, number), state.users_key(tenant.name, number)]
 
-    def _project(self, tenants: Sequence[Tenant], upto: int) -> None:
+    def _project(self, tenants: Sequence[Tenant], upto: int, *, keep: bool) -> None:
+        """Forecast the tenants' months; `keep`: whether samples may be taken."""
         for tenant in tenants:
             self._feed(tenant, upto)
         if upto >= self._fleet_minute + FLEET_EVERY or self._fleet_minute < 0:
@@ -682,8 +702,62 @@ class Engine:
                     )
                 )
             made = forecast(months, [t.history for t in group if t.history is not None], self.fleet, thresholds)
-            for tenant, one in zip(group, made, strict=True):
-                tenant.forecast = one
+            for tenant, asked, one in zip(group, months, made, strict=True):
+                if keep:
+                    self._keep(tenant, asked, one)
+                tenant.forecast = self.correction.corrected(one)
+
+    def _keep(self, tenant: Tenant, asked: MonthSoFar, made: Forecast) -> None:
+        """Keep the day's first forecast from its hashed minute on, as it was made, until the month has ended."""
+        kept, (day, within) = tenant.samples, divmod(asked.now, DAY)
+        if day <= kept.day or self.stamp <= kept.stamp or not asked.period_start < asked.now < asked.period_end:
+            return
+        if within < sampled_at(tenant.name, day):
+            return
+        one = calibration.sample(made)
+        if one is None:
+            return
+        period, threshold = self._month(tenant).period, tenant.agreement.terms.thresholds[0]
+        if (kept.period, kept.threshold) != (period.name, threshold):
+            kept.packed.clear()  # other terms: what was said of them is no forecast of these
+        kept.period, kept.start, kept.end, kept.threshold = period.name, period.start, period.end, threshold
+        kept.day = day
+        kept.packed.append(one.packed())
+        self._sampled.add(tenant.name)
+
+    def _learn(self, minute: int) -> None:
+        """Hold the forecasts of months that have ended against how they ended."""
+        ended = [
+            tenant
+            for tenant in self.tenants.values()
+            if tenant.samples.packed and tenant.samples.end <= minute and self.stamp > tenant.samples.stamp
+        ]
+        for tenant in ended:
+            kept = tenant.samples
+            if tenant.period is None:
+                self._enter_period(tenant, minute)
+            good, bad = _good_bad(*self._sums(tenant, Period(kept.start, kept.end, kept.period)))
+            made = calibration.outcomes(map(Sample.unpacked, kept.packed), good, bad, kept.threshold)
+            kept.ended = [one for one in kept.ended if one[0] > self.horizon] + [(self.stamp, kept.period, made)]
+            kept.packed.clear()
+            self._sampled.add(tenant.name)
+            self._teach(kept.period, made)
+        if ended:
+            self.correction = Correction.of(self.taught.months)
+
+    def _teach(self, month: str, ended: Ended) -> None:
+        self.taught.months.setdefault(month, Ended()).add(ended)
+        calibration.forget(self.taught.months)
+        self._taught_touched = True
+
+    def _sums(self, tenant: Tenant, period: Period) -> tuple[Row, int]:
+        """Five counts of a period of the tenant's, and what was ruled to be missing in it."""
+        month = tenant.month
+        if month is None or month.period != period:
+            month = MonthSums(period, tenant.left_out)
+            month.fill(tenant.numbers, lambda number: self._peek(tenant, number))
+        self._recount(tenant, month)
+        return month.total, month.missing
 
     def _feed(self, tenant: Tenant, upto: int) -> None:
         """Bring a tenant's history up to the minutes before `upto`."""
@@ -834,6 +908,16 @@ class Engine:
         # In the order in which they become durable: an account after its statements, what concerns all after the accounts that took it up, and
         # the clock last, so that whatever is missing is done again at the same time.
         accounts, self._records = self._records, {}
+        # A tenant's samples before what they taught, so that nothing is learnt twice.
+        for name in sorted(self._sampled):
+            samples = self.tenants[name].samples
+            samples.stamp = max(samples.stamp, self.stamp)
+            accounts[state.samples_key(name)] = state.encode(samples)
+        self._sampled.clear()
+        if self._taught_touched:
+            self.taught.stamp = max(self.taught.stamp, self.stamp)
+            accounts[state.TAUGHT] = state.encode(self.taught)
+            self._taught_touched = False
         days: dict[bytes, bytes] = {}
         for name in sorted(self._touched):
             tenant = self.tenants[name]

@@ -1,9 +1,10 @@
 """What the engine keeps: records behind a MutableMapping, and a tenant in memory. Only what cannot be derived from minutes is stored.
 
-Keys are `tenant NUL account`, `tenant NUL statement-PLACE`, `tenant NUL support-REQUEST`, `tenant NUL users-DAY` and `tenant NUL day-number`;
-the partition's own are `NUL partition`, `NUL shared` and `NUL evidence-DAY`. A day's record holds minutes, a statement's one version, the
-newest of its month, a ticket's what is known of one support request. An account holds what people decided and what has been announced, with
-`stamp`: everything up to this journal offset has been evaluated. The shared record holds what people decided about all tenants.
+Keys are `tenant NUL account`, `tenant NUL statement-PLACE`, `tenant NUL support-REQUEST`, `tenant NUL users-DAY`, `tenant NUL samples` and
+`tenant NUL day-number`; the partition's own are `NUL partition`, `NUL shared`, `NUL taught` and `NUL evidence-DAY`. A day's record holds
+minutes, a statement's one version, the newest of its month, a ticket's what is known of one support request. An account holds what people
+decided and what has been announced, with `stamp`: everything up to this journal offset has been evaluated. The shared record holds what people
+decided about all tenants. Samples are forecasts of the present month, kept until it has ended; what is taught is how those of past months did.
 Accounts, statements and the partition's records are made durable before the days that go with them, so that whoever recovers evaluates each
 stamp once, on the same counts.
 """
@@ -26,6 +27,7 @@ from monitor.counting.request import SERVER, UNCLASSIFIED
 from monitor.engine.month import LeftOut, MonthSums
 from monitor.engine.verdict import Verdict
 from monitor.forecast import Forecast, History
+from monitor.forecast.calibration import Ended
 from monitor.forecast.silence import Rhythm
 
 ACCOUNT = b"account"
@@ -33,6 +35,8 @@ STATEMENT = b"statement-"
 USERS = b"users-"
 PARTITION = b"\0partition"
 SHARED = b"\0shared"
+SAMPLES = b"samples"
+TAUGHT = b"\0taught"
 SUPPORT = b"support-"
 EVIDENCE = b"\0evidence-"
 NEVER = 1 << 60
@@ -151,11 +155,37 @@ class PartitionRecord(msgspec.Struct, array_like=True):
     upto: int = NEVER
 
 
+class Samples(msgspec.Struct, array_like=True):
+    """A tenant's forecasts of one period that are kept: `packed`, one a UTC day at most, the newest of the day number `day`.
+
+    `stamp`: it is complete up to this journal offset. `threshold`: the highest, basis points. `ended`: what months that have ended taught, with
+    the journal offset at which they did; those that are committed are in the partition's record.
+    """
+
+    stamp: int = -1
+    period: str = ""
+    start: int = 0
+    end: int = 0
+    threshold: int = 0
+    day: int = -1
+    packed: list[bytes] = []
+    ended: list[tuple[int, str, Ended]] = []
+
+
+class Taught(msgspec.Struct, array_like=True):
+    """What the tenants' ended months taught about forecasts, by the month's name. `stamp`: it is complete up to this journal offset."""
+
+    stamp: int = -1
+    months: dict[str, Ended] = {}
+
+
 encode = msgspec.msgpack.Encoder().encode
 decode_account = msgspec.msgpack.Decoder(Account).decode
 decode_partition = msgspec.msgpack.Decoder(PartitionRecord).decode
 decode_shared = msgspec.msgpack.Decoder(Shared).decode
 decode_ticket = msgspec.msgpack.Decoder(Ticket).decode
+decode_samples = msgspec.msgpack.Decoder(Samples).decode
+decode_taught = msgspec.msgpack.Decoder(Taught).decode
 decode_evidence = msgspec.msgpack.Decoder(Evidence).decode
 
 
@@ -183,6 +213,11 @@ def ticket_name(key: bytes) -> tuple[str, str]:
     """The tenant and the request of a ticket's key."""
     tenant, _, what = key.decode().partition("\0")
     return tenant, what.removeprefix(SUPPORT.decode())
+
+
+def samples_key(tenant: str) -> bytes:
+    """The key of a tenant's forecasts that are kept."""
+    return tenant.encode() + b"\0" + SAMPLES
 
 
 def evidence_key(number: int) -> bytes:
@@ -222,6 +257,7 @@ class Tenant:
         "recovered",
         "rhythm",
         "rulings",
+        "samples",
         "settled_until",
         "silence",
         "standing",
@@ -271,6 +307,7 @@ class Tenant:
         self.silence: Silence | None = None
         """The silence that goes on."""
         self.forecast: Forecast | None = None
+        self.samples = Samples()
         self.forecast_at_minute = 0
         self.looked_at_tick = 0
         """When its forecast, and its windows, were last made."""

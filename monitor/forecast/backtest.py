@@ -14,6 +14,7 @@ import numpy as np
 from monitor.contract.period import DAY, Period
 from monitor.contract.terms import FULL
 from monitor.forecast.baselines import TOLD, baselines, told
+from monitor.forecast.calibration import Correction, Ended, Sample, forget, outcomes, sample, sampled_at
 from monitor.forecast.fleet import Fleet
 from monitor.forecast.generate import Crowd, Outage, counts
 from monitor.forecast.history import Floats, History, Ints
@@ -33,6 +34,8 @@ failure of some weeks outweighs all others there, and nearly all its minutes com
 """
 FAILING_LOOKS = 1 / 240
 """Looks a minute while something fails, for the kind "failing"."""
+SAMPLE = "sample"
+"""The kind of those times of which later months learn; nobody looks at them otherwise."""
 LOOK_EVERY = 720
 """Minutes between looks when nothing fails."""
 BATCH = 512
@@ -65,7 +68,8 @@ class Population:
 
 @dataclass(slots=True)
 class Look:
-    """One forecast of a month. `kind`: "random", "incident", "failing" or "path" (for the pages only, without `baselines`).
+    """One forecast of a month, corrected by the months before. `kind`: "random", "incident", "failing" or "path" (for the pages only, without
+    `baselines`).
 
     `baselines`: P by name and threshold.
     """
@@ -82,19 +86,22 @@ class Trail:
     """A tenant's month, looked at again and again, and what became of it.
 
     `crossed`: by threshold, the minute from which the miss was certain in hindsight; None when it was kept. `burned`:
-    the first minute at which a multi-window burn rate pages. `young`: whether it is the tenant's first month.
+    the first minute at which a multi-window burn rate pages. `young`: whether it is the tenant's first month. `samples`: the
+    forecasts that later months learn from.
     """
 
     population: str
     tenant: str
     period: Period
     requests: int
+    failures: int
     availability: float
     crossed: dict[int, int | None]
     burned: int | None
     young: bool
     outages: Sequence[Outage]
     looks: list[Look] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
 
     def quarter(self, now: int) -> int:
         """The quarter of the month, 0 to 3, that the minute is in."""
@@ -112,8 +119,9 @@ class Spent:
 def replay(population: Population, clock: Callable[[], float], spent: Spent) -> Iterator[Trail]:
     """Walk forward through the population's months; `clock` tells CPU seconds, added up in `spent`."""
     histories = [History() for _ in population.tenants]
+    ended: dict[str, Ended] = {}
     for number, period in enumerate(population.periods):
-        fleet = Fleet.of(histories)
+        fleet, correction = Fleet.of(histories), Correction.of(ended)
         waiting: list[tuple[Trail, str, MonthSoFar, History]] = []
         trails: list[Trail] = []
         for index, tenancy in enumerate(population.tenants):
@@ -145,8 +153,13 @@ def replay(population: Population, clock: Callable[[], float], spent: Spent) -> 
             for done in range(fed, period.minutes // DAY):
                 _feed(history, period, done, (demand, bad))
             if len(waiting) >= BATCH:
-                _look(waiting, fleet, clock, spent)
-        _look(waiting, fleet, clock, spent)
+                _look(waiting, fleet, correction, clock, spent)
+        _look(waiting, fleet, correction, clock, spent)
+        for trail in trails:
+            good = trail.requests - trail.failures
+            month_ended = outcomes(trail.samples, good, trail.failures, THRESHOLDS[0])
+            ended.setdefault(period.name, Ended()).add(month_ended)
+        forget(ended)
         yield from trails
 
 
@@ -180,6 +193,9 @@ def _times(trail: Trail, rng: np.random.Generator) -> list[tuple[int, str]]:
         ages = np.concatenate([np.arange(5, 180, 5), np.arange(180, 720, 15), np.arange(720, 90 * DAY, 60)])
         paths |= {first + age for age in ages[ages < min(upto + 20, end) - first].tolist()}
     times += [(minute, "path") for minute in paths]
+    days = range(start // DAY, -(-end // DAY))
+    samples = (day * DAY + sampled_at(trail.tenant, day) for day in days)
+    times += [(minute, SAMPLE) for minute in samples if start < minute < end]
     return sorted(times)
 
 
@@ -198,6 +214,7 @@ def _trail(population: Population, tenancy: Tenancy, period: Period, demand: Int
         tenancy.name,
         period,
         requests,
+        int(bads[-1]),
         availability,
         crossed,
         None if burned is None else period.start + burned + 1,
@@ -225,6 +242,7 @@ def _burned(demand: Ints, bad: Ints) -> int | None:
 def _look(
     waiting: list[tuple[Trail, str, MonthSoFar, History]],
     fleet: Fleet,
+    correction: Correction,
     clock: Callable[[], float],
     spent: Spent,
 ) -> None:
@@ -233,18 +251,27 @@ def _look(
         some = waiting[first : first + BATCH]
         months, histories = [s[2] for s in some], [s[3] for s in some]
         begun = clock()
-        made = forecast(months, histories, fleet, THRESHOLDS)
+        raw = forecast(months, histories, fleet, THRESHOLDS)
+        made = [correction.corrected(one) for one in raw]
         spent.seconds += clock() - begun
         spent.forecasts += len(made)
-        asked = [i for i, s in enumerate(some) if s[1] != "path"]
+        asked = [i for i, s in enumerate(some) if s[1] not in ("path", SAMPLE)]
         others = {}
         if asked:
             theirs_months, theirs_histories = [months[i] for i in asked], [histories[i] for i in asked]
             others = baselines(theirs_months, theirs_histories, fleet, THRESHOLDS)
             ends = [_ends(some[i][0], some[i][2].now) for i in asked]
-            others[TOLD] = told(theirs_months, theirs_histories, fleet, THRESHOLDS, ends)
+            known = told(theirs_months, theirs_histories, fleet, THRESHOLDS, ends)
+            for row, i in enumerate(asked):
+                if not made[i].failing:  # there is nothing to be told
+                    known[row] = [made[i].probability[t] for t in THRESHOLDS]
+            others[TOLD] = known
         rows = {i: row for row, i in enumerate(asked)}
         for i, (trail, kind, month, _) in enumerate(some):
+            if kind == SAMPLE:
+                kept = sample(raw[i])
+                trail.samples += [kept] if kept is not None else []
+                continue
             theirs = {name: p[rows[i]] for name, p in others.items()} if i in rows else None
             trail.looks.append(Look(kind, month.now, month.bad, made[i], theirs))
     waiting.clear()

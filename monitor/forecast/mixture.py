@@ -54,6 +54,8 @@ TAIL, FAILING_TAIL = 0.05, 0.04
 
 How long failures last is itself not known for sure, and no draw says so: while something fails the interval is wider.
 """
+LEVELS = (0.01, 0.02, FAILING_TAIL, TAIL, 0.1, 0.2)
+"""Shares of the draws beyond a forecast's `tails`."""
 FLOOR = 1 / 1024
 """The least probability of what no draw has shown but can still happen."""
 
@@ -95,6 +97,7 @@ class Forecast:
     budget_exhausted_in: float | None
     failing: bool
     severity: float
+    tails: tuple[float, ...] = ()
 
 
 def forecast(
@@ -544,9 +547,12 @@ def answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int], lasts: Floats
         open_still = (expected > 0) & ~certain
         probability.append(np.where(certain, 1.0, np.where(open_still, np.clip(missed, FLOOR, 1 - FLOOR), missed)))
     asked = facts.total + expected > 0
-    at = [round(q * (DRAWS - 1)) for q in (FAILING_TAIL, TAIL, 0.5, 1 - TAIL, 1 - FAILING_TAIL)]
-    wide_low, low, middle, high, wide_high = np.partition(1 - bad / np.maximum(total, 1e-9), at, axis=1)[:, at].T
-    low, high = np.where(facts.failing, wide_low, low), np.where(facts.failing, wide_high, high)
+    at = [round(q * (DRAWS - 1)) for q in (0.5, *LEVELS, *(1 - level for level in LEVELS))]
+    middle, *tails = np.partition(1 - bad / np.maximum(total, 1e-9), at, axis=1)[:, at].T
+    lows, highs = (dict(zip(LEVELS, part, strict=True)) for part in (tails[: len(LEVELS)], tails[len(LEVELS) :]))
+    low = np.where(facts.failing, lows[FAILING_TAIL], lows[TAIL])
+    high = np.where(facts.failing, highs[FAILING_TAIL], highs[TAIL])
+    told = np.stack(tails, axis=1).tolist()
     whole = facts.total + expected
 
     made = []
@@ -564,6 +570,7 @@ def answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int], lasts: Floats
                 budget_exhausted_in=left[thresholds[0]] if failing else _exhausted_in(facts, i, thresholds[0]),
                 failing=failing,
                 severity=float(facts.severity[i]),
+                tails=tuple(told[i]) if asked[i] else (),
             )
         )
     return made
