@@ -85,7 +85,8 @@ class Forecast:
     far or expected. `probability`: of ending below each threshold; 1 when that is certain. `minutes_left`: of the
     present failure, until each threshold is certain to be missed; 0 when it is, None when nothing fails or the period
     ends first. `budget_exhausted_in`: minutes until the highest threshold's budget is used at the present rate; None
-    when the period ends first. `severity`: the share now failing, 0 when not `failing`.
+    when the period ends first. `severity`: the share now failing, 0 when not `failing`. `tails`: the availability below which
+    each of `LEVELS` of the draws end, and then that above which they do; none without demand.
     """
 
     expected_requests: float

@@ -96,7 +96,7 @@ def test_a_restart_between_the_months_teaches_the_same_as_none(turn: Sparse, str
         assert restarted.correction == straight.correction
 
 
-def test_a_crash_between_any_two_records_of_a_checkpoint_teaches_nothing_twice_and_forgets_nothing(
+def test_a_crash_before_what_was_taught_is_durable_or_after_it_is_teaches_nothing_twice_and_forgets_nothing(
     turn: Sparse,
 ) -> None:
     straight = turn.feed(Engine({}))
