@@ -6,33 +6,28 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from monitor.contract.period import DAY
-from monitor.counting.day import WIDTH, Day
+from monitor.counting.day import WIDTH, Day, add_row
 from monitor.counting.frame import Row
 
 WINDOWS = MappingProxyType({"5m": 5, "30m": 30, "1h": 60, "6h": 360, "1d": 1440, "3d": 4320})
 """Lengths in minutes."""
 
 
-def total(day_at: Callable[[int], Day | None], first: int, upto: int) -> Row:
-    """Five counts over all portals in the UTC epoch minutes [first, upto); `day_at` gives a day by its number, or None."""
-    out = [0] * WIDTH
-    for number in range(first // DAY, (upto - 1) // DAY + 1) if upto > first else ():
-        day = day_at(number)
-        if day is None:
-            continue
-        base = number * DAY
-        for row in day.between(first - base, upto - base).values():
-            for index, n in enumerate(row):
-                out[index] += n
-    return out
-
-
 def rolling(day_at: Callable[[int], Day | None], upto: int) -> dict[str, Row]:
-    """Each window's five counts, ending before the UTC epoch minute `upto`; each holds the shorter ones before it."""
+    """Each window's five counts over all portals, ending before the UTC epoch minute `upto`; `day_at` gives a day by its number, or None."""
+    longest = max(WINDOWS.values())
+    numbers = range((upto - longest) // DAY, (upto - 1) // DAY + 1)
+    days = [day for day in map(day_at, numbers) if day is not None]
     out: dict[str, Row] = {}
     end, so_far = upto, [0] * WIDTH
+    # Each window holds the shorter ones before it.
     for name, length in WINDOWS.items():
-        more = total(day_at, upto - length, end)
-        out[name] = so_far = [a + b for a, b in zip(so_far, more, strict=True)]
+        so_far = so_far.copy()
+        for day in days:
+            first = day.first_minute
+            if first < end and upto - length < first + DAY:
+                for row in day.between(upto - length - first, end - first).values():
+                    add_row(so_far, 0, row)
+        out[name] = so_far
         end = upto - length
     return out

@@ -36,6 +36,7 @@ LAW_LEAST = 5.0
 _LAW_SIZE = 400
 _LAW_PRIOR = 10
 _LAW_K = (0.6, 4.0)
+_LAW_SCALES = np.geomspace(0.05, 20, 40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def _lasting(durations: Floats) -> Lasting:
         if left.size > _LAW_SIZE:
             left = left[np.linspace(0, left.size - 1, _LAW_SIZE).astype(np.int64)]
         left = np.concatenate([left, (age + _PRIOR_SCALE) * ((1 - u) ** (-1 / _PRIOR_K) - 1)])
-        scale = np.median(left) * np.geomspace(0.05, 20, 40)
+        scale = np.median(left) * _LAW_SCALES
         logs = np.log1p(left / scale[:, None]).mean(axis=1)
         k = np.clip(1 / logs, *_LAW_K)
         best = int(np.argmax(np.log(k / scale) - (k + 1) * logs))

@@ -52,6 +52,15 @@ def test_minutes_in_any_order_sum_up_over_any_range_before_and_after_a_round_tri
         assert all(list(portal.minutes) == sorted(set(portal.minutes)) for portal in each.portals.values())
 
 
+def test_a_busy_day_sums_up_over_any_range_as_a_quiet_one_does() -> None:
+    added = [
+        ("login", minute, [minute, 2**32 - 1 if minute % 7 == 0 else 0, 1, 0, minute % 2]) for minute in range(DAY)
+    ]
+    day = filled(added)
+    for first, upto in ((0, 3), (5, 95), (0, 1439), (1, 1440), (700, 1440), (1439, 1440)):
+        assert flat(day.between(first, upto)) == by_hand(added, first, upto)
+
+
 @given(additions, additions)
 def test_a_decoded_day_goes_on_counting(before: list[tuple[str, int, list[int]]], after: list) -> None:
     day = Day.decode(20_780, filled(before).encode())
