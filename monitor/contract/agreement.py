@@ -15,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Literal
@@ -199,11 +199,7 @@ class Agreements:
 
     def month_at(self, minute: int, extension: int = 0) -> Month:
         """The month that holds the UTC epoch minute."""
-        middle = month_at(minute)
-        found = self.month(middle.name, extension)
-        if minute in found.period:
-            return found
-        for period in (month_before(middle), month_after(middle)):
+        for period in _around(month_at(minute)):
             found = self.month(period.name, extension)
             if minute in found.period:
                 return found
@@ -222,6 +218,13 @@ class Agreements:
         before = self._governing(_before(name))
         zone = before.zone if before.contracted else self._governing(name).zone
         return month_named(name, zone).start
+
+
+def _around(middle: Period) -> Iterator[Period]:
+    """The month, and those beside it if they are asked for: a tenant's may start up to a day sooner or later than UTC's."""
+    yield middle
+    yield month_before(middle)
+    yield month_after(middle)
 
 
 def _after(name: str) -> str:

@@ -95,7 +95,7 @@ class Texts:
         found = self._numbers.get(said) if said is not None else None
         if found is not None:
             return found
-        number, where = len(self.where), None if said is None else self._where(said)
+        number, where = len(self.where), None if said is None else self._read(said)
         if number == len(self._cells):
             self._cells = np.concatenate((self._cells, np.empty_like(self._cells)))
         self._cells[number] = -1 if where is None else self._cell(where)
@@ -106,7 +106,7 @@ class Texts:
             self._numbers[said] = number
         return number
 
-    def _where(self, said: Said) -> Where | None:
+    def _read(self, said: Said) -> Where | None:
         tenant, portal, outcome, fault, code = said
         try:
             rq.check_names(tenant, portal, code)

@@ -205,8 +205,7 @@ def _pack(portal: PortalDay) -> tuple[list[int], bytes, list[bytes]]:
     columns: list[bytes] = []
     for index, total in enumerate(portal.totals):
         column = portal.counts[index::WIDTH]
-        # Numpy takes longer than a loop over some dozens.
-        if total <= _NARROW:
+        if total <= _NARROW:  # then so is each of them, and there is no need to look
             columns.append(bytes(column.tolist()) if total else b"")
             continue
         counts = np.frombuffer(column, dtype=np.uint32)

@@ -11,12 +11,12 @@ from monitor.counting.frame import Row
 
 WINDOWS = MappingProxyType({"5m": 5, "30m": 30, "1h": 60, "6h": 360, "1d": 1440, "3d": 4320})
 """Lengths in minutes."""
+LONGEST = max(WINDOWS.values())
 
 
 def rolling(day_at: Callable[[int], Day | None], upto: int) -> dict[str, Row]:
     """Each window's five counts over all portals, ending before the UTC epoch minute `upto`; `day_at` gives a day by its number, or None."""
-    longest = max(WINDOWS.values())
-    numbers = range((upto - longest) // DAY, (upto - 1) // DAY + 1)
+    numbers = range((upto - LONGEST) // DAY, (upto - 1) // DAY + 1)
     days = [day for day in map(day_at, numbers) if day is not None]
     out: dict[str, Row] = {}
     end, so_far = upto, [0] * WIDTH

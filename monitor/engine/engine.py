@@ -211,7 +211,7 @@ class Engine:
                 # A tenant's samples are durable before what they taught.
                 if stamp > self.taught.stamp:
                     self._teach(period, ended)
-        self.correction = Correction.of(self.taught.months)
+        self._correct()
         for tenant in self.tenants.values():
             tenant.account.taken_ms = min(tenant.account.taken_ms, self.clock_ms)
             self._read_decisions(tenant)
@@ -528,7 +528,7 @@ class Engine:
 
     def _rolling(self, tenant: Tenant, upto: int) -> dict[str, Row]:
         """The rolling windows, what is excluded left out."""
-        longest = upto - max(windows.WINDOWS.values())
+        longest = upto - windows.LONGEST
         found = windows.rolling(lambda number: tenant.day(number, self.table), upto)
         if not tenant.left_out.touches(longest, upto):
             return found
@@ -743,12 +743,16 @@ class Engine:
             self._sampled.add(tenant.name)
             self._teach(kept.period, made)
         if ended:
-            self.correction = Correction.of(self.taught.months)
+            self._correct()
 
     def _teach(self, month: str, ended: Ended) -> None:
         self.taught.months.setdefault(month, Ended()).add(ended)
-        calibration.forget(self.taught.months)
         self._taught_touched = True
+
+    def _correct(self) -> None:
+        """Have what is taught at hand, once all of it is."""
+        calibration.forget(self.taught.months)
+        self.correction = Correction.of(self.taught.months)
 
     def _sums(self, tenant: Tenant, period: Period) -> tuple[Row, int]:
         """Five counts of a period of the tenant's, and what was ruled to be missing in it."""

@@ -159,7 +159,7 @@ class Samples(msgspec.Struct, array_like=True):
     """A tenant's forecasts of one period that are kept: `packed`, one a UTC day at most, the newest of the day number `day`.
 
     `stamp`: it is complete up to this journal offset. `threshold`: the highest, basis points. `ended`: what months that have ended taught, with
-    the journal offset at which they did; those that are committed are in the partition's record.
+    the journal offset at which they did; those that are committed are in `Taught`.
     """
 
     stamp: int = -1

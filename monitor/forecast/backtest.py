@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from monitor.contract.period import DAY, Period
-from monitor.contract.terms import FULL
+from monitor.contract.terms import FULL, below
 from monitor.forecast.baselines import TOLD, baselines, told
 from monitor.forecast.calibration import Correction, Ended, Sample, forget, outcomes, sample, sampled_at
 from monitor.forecast.fleet import Fleet
@@ -95,13 +95,17 @@ class Trail:
     period: Period
     requests: int
     failures: int
-    availability: float
     crossed: dict[int, int | None]
     burned: int | None
     young: bool
     outages: Sequence[Outage]
     looks: list[Look] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def availability(self) -> float:
+        """At the month's end, 0..1."""
+        return 1 - self.failures / self.requests
 
     def quarter(self, now: int) -> int:
         """The quarter of the month, 0 to 3, that the minute is in."""
@@ -200,13 +204,12 @@ def _times(trail: Trail, rng: np.random.Generator) -> list[tuple[int, str]]:
 
 
 def _trail(population: Population, tenancy: Tenancy, period: Period, demand: Ints, bad: Ints, *, young: bool) -> Trail:
-    requests, bads = int(demand.sum()), np.cumsum(bad)
+    requests, failures, bads = int(demand.sum()), int(bad.sum()), np.cumsum(bad)
     crossed: dict[int, int | None] = {}
     for threshold in THRESHOLDS:
-        over = FULL * int(bads[-1]) > (FULL - threshold) * requests
+        over = below(failures, requests, threshold)
         at = int(np.searchsorted(FULL * bads, (FULL - threshold) * requests, side="right"))
         crossed[threshold] = period.start + at + 1 if over else None
-    availability = 1 - int(bads[-1]) / requests
     outages = [o for o in tenancy.outages if o.start < period.end and o.end > period.start]
     burned = _burned(demand, bad)
     return Trail(
@@ -214,8 +217,7 @@ def _trail(population: Population, tenancy: Tenancy, period: Period, demand: Int
         tenancy.name,
         period,
         requests,
-        int(bads[-1]),
-        availability,
+        failures,
         crossed,
         None if burned is None else period.start + burned + 1,
         young,

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from monitor.contract.period import DAY
-from monitor.contract.terms import FULL
+from monitor.contract.terms import below
 from monitor.forecast.history import Floats
 from monitor.forecast.mixture import FAILING_TAIL, FLOOR, LEVELS, TAIL, Forecast
 
@@ -144,7 +144,7 @@ def outcomes(samples: Iterable[Sample], good: int, bad: int, threshold: int) -> 
     total = good + bad
     if not total:
         return ended
-    share, missed = bad * SHARES / total, FULL * bad > (FULL - threshold) * total
+    share, missed = bad * SHARES / total, below(bad, total, threshold)
     for one in samples:
         into = ended.failing if one.failing else ended.quiet
         into.months, into.missed_months = 1, int(missed)
