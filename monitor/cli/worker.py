@@ -73,11 +73,12 @@ def work(settings: Settings, partitions: dict[str, int]) -> None:
 def warm() -> None:
     """Have the compiled code at hand: the first time on a machine that takes seconds, in which nothing should wait for it."""
     from monitor import forecast
-    from monitor.counting import chunk
+    from monitor.counting import chunk, day
     from monitor.counting.records import PADDING
     from monitor.stream.batches import unpack
 
     chunk.warm()
+    day.warm()
     forecast.warm()
     unpack(bytearray(PADDING), [])
 

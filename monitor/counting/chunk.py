@@ -11,9 +11,8 @@ A chunk is the interval [start, upto) of offsets; it may have holes, its count i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from monitor.counting import request as rq
 from monitor.counting import times
-from monitor.counting.frame import Decision, Frame, Tallies, Tally, pack
+from monitor.counting.frame import Columns, Decision, Frame, narrow, pack
 from monitor.counting.kernel import SHIFT, Known, keyed
 from monitor.counting.records import Records
 from monitor.counting.request import Rejected, Request
@@ -189,46 +188,59 @@ class Counts:
         sample = self.users.setdefault(where.tenant, {}).setdefault(minute, set())
         return sample, where.class_index in (rq.SERVER, rq.UNCLASSIFIED)
 
-    def tallies(self) -> Iterator[tuple[str, str, Tally]]:
-        """Each tenant's portals and what was counted there, minutes in order."""
+    def columns(self, place: Callable[[str], int], parts: int) -> list[Columns]:
+        """What was counted, in `parts`; `place` gives a tenant's."""
         portals: dict[tuple[str, str], int] = {}
         coded: list[tuple[int, int, str, int]] = []
-        parts: list[tuple[Ints, Ints, Ints]] = []
+        counted: list[tuple[Ints, Ints, Ints]] = []
         for texts, sums in self._sums.items():
             keys, n = sums.all()
             numbers = keys & NUMBER
             cells = texts.cells[numbers]
             mine, at = np.unique(cells // WIDTH, return_inverse=True)
             named = np.array([portals.setdefault(texts.portals[each], len(portals)) for each in mine.tolist()])
-            parts.append((keys >> SHIFT, named[at] * WIDTH + cells % WIDTH, n))
+            counted.append((keys >> SHIFT, named[at] * WIDTH + cells % WIDTH, n))
             for each in np.flatnonzero(cells % WIDTH == rq.UNCLASSIFIED).tolist():
                 code = texts.unclassified[int(numbers[each])]
                 coded.append((int(named[at[each]]), int(keys[each] >> SHIFT), code, int(n[each])))
         for (minute, where), count in self._alone.items():
-            place = portals.setdefault((where.tenant, where.portal), len(portals))
-            parts.append((np.array([minute]), np.array([place * WIDTH + where.class_index]), np.array([count])))
+            number = portals.setdefault((where.tenant, where.portal), len(portals))
+            counted.append((np.array([minute]), np.array([number * WIDTH + where.class_index]), np.array([count])))
             if where.class_index == rq.UNCLASSIFIED:
-                coded.append((place, minute, where.code, count))
-        if not parts:
-            return
-        when, cell, n = (np.concatenate(column) for column in zip(*parts, strict=True))
-        minutes, at = np.unique(when, return_inverse=True)
-        rows, row = np.unique(cell // WIDTH * len(minutes) + at, return_inverse=True)
+                coded.append((number, minute, where.code, count))
+        made = [Columns({}, codes={}) for _ in range(parts)]
+        if not counted:
+            return made
+        names = list(portals)
+        mine_of: dict[str, list[int]] = {}
+        for number, (tenant, _) in enumerate(names):
+            mine_of.setdefault(tenant, []).append(number)
+        own: list[list[int]] = [[] for _ in made]
+        part_of = {tenant: place(tenant) for tenant in mine_of}
+        for tenant, mine_too in mine_of.items():
+            made[part_of[tenant]].portals[tenant] = [names[number][1] for number in mine_too]
+            own[part_of[tenant]] += mine_too
+        for number, minute, code, count in coded:
+            tenant, portal = names[number]
+            by_minute = made[part_of[tenant]].codes.setdefault(tenant, {}).setdefault(portal, {}).setdefault(code, {})
+            by_minute[minute] = by_minute.get(minute, 0) + count
+        when, cell, n = (np.concatenate(column) for column in zip(*counted, strict=True))
+        # Rows in the order of parts, of places in each, and of minutes.
+        rank = np.empty(len(names), dtype=np.int64)
+        rank[[number for part in own for number in part]] = np.arange(len(names))
+        rows, row = np.unique(rank[cell // WIDTH] << SHIFT | when, return_inverse=True)
         # The sums are floats, exact far beyond any count.
         sums_of = np.bincount(row * WIDTH + cell % WIDTH, weights=n, minlength=len(rows) * WIDTH)
-        table = sums_of.astype(np.int64).reshape(-1, WIDTH).tolist()
-        whose, rank = np.divmod(rows, len(minutes))
-        begins = np.searchsorted(whose, np.arange(len(portals) + 1)).tolist()
-        dates = minutes[rank].tolist()
-        made = [
-            Tally({dates[a]: table[a]}, {}) if b == a + 1 else Tally(dict(zip(dates[a:b], table[a:b], strict=True)), {})
-            for a, b in pairwise(begins)
-        ]
-        for place, minute, code, count in coded:
-            by_minute = made[place].codes.setdefault(code, {})
-            by_minute[minute] = by_minute.get(minute, 0) + count
-        for (tenant, portal), tally in zip(portals, made, strict=True):
-            yield tenant, portal, tally
+        table = sums_of.astype(np.int64).reshape(-1, WIDTH)
+        many = np.bincount(rows >> SHIFT, minlength=len(names)).astype("<u4")
+        minutes = (rows & NUMBER).astype("<u4")
+        place_upto, upto = 0, 0
+        for part, mine_too in zip(made, own, strict=True):
+            place_from, place_upto = place_upto, place_upto + len(mine_too)
+            begin, upto = upto, upto + int(many[place_from:place_upto].sum())
+            part.many, part.minutes = many[place_from:place_upto].tobytes(), minutes[begin:upto].tobytes()
+            part.counts = [narrow(column) for column in table[begin:upto].T] if upto > begin else []
+        return made
 
 
 class Refused(NamedTuple):
@@ -444,9 +456,7 @@ class Chunk:
 
     def frames(self, place: Callable[[str], int], partitions: int, at_ms: int, complete_ms: int) -> list[Frame]:
         """A frame for each of the journal's `partitions`, also the empty ones; `place` gives a tenant's partition."""
-        tallies: list[Tallies] = [{} for _ in range(partitions)]
-        for tenant, portal, tally in self.counts.tallies():
-            tallies[place(tenant)].setdefault(tenant, {})[portal] = tally
+        counts = self.counts.columns(place, partitions)
         users: list[dict[str, dict[int, list[int]]]] = [{} for _ in range(partitions)]
         for tenant, minutes in self.counts.users.items():
             users[place(tenant)][tenant] = {minute: merged(found) for minute, found in minutes.items()}
@@ -468,7 +478,7 @@ class Chunk:
                 complete_ms=complete_ms,
                 read=self.read,
                 refused=self.refused,
-                packed=pack(tallies[q]),
+                packed=pack(counts[q]),
                 decisions=decisions[q],
                 users=users[q],
             )

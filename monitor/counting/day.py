@@ -12,14 +12,14 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, MutableSequence
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.compiled import compiled
 from monitor.contract.period import DAY
-from monitor.counting.frame import Row, Tally
+from monitor.counting.frame import Row, Tally, narrow, widen
 from monitor.counting.request import CLASSES
 
 PORTALS = 64
@@ -30,10 +30,12 @@ MANY_ROWS = 60
 WIDTH = len(CLASSES)
 NO_COUNTS = (0,) * WIDTH
 _NARROW = 0xFF
-_WIDTHS = {np.uint8: _NARROW, np.uint16: 0xFFFF, np.uint32: 0xFFFFFFFF}
 
-Counts = NDArray[np.int64]
+Ints = NDArray[np.int64]
+Counts = Ints
 """Counts of a portal's day, shape (n, 5): a row for each minute with requests, a column for each class."""
+ALL = np.arange(WIDTH)
+"""All classes."""
 
 
 def add_row(counts: MutableSequence[int], at: int, row: Row) -> None:
@@ -49,6 +51,21 @@ def add_row(counts: MutableSequence[int], at: int, row: Row) -> None:
         counts[at + 3] += external
     if unclassified:
         counts[at + 4] += unclassified
+
+
+@compiled
+def _add_classes(into: Ints, minutes: NDArray[np.uint16], counts: NDArray[np.uint32], classes: Ints) -> None:
+    """Add the counts of these classes, from rows of five one after the other, to their minutes."""
+    for place in range(len(minutes)):
+        for index in classes:
+            into[minutes[place]] += counts[place * WIDTH + index]
+
+
+def warm() -> None:
+    """Have the compiled code of days at hand."""
+    day = Day(0)
+    day.portal("")[1].add(0, [0] * WIDTH)
+    day.by_minute()
 
 
 class PortalDay:
@@ -142,18 +159,23 @@ class Day:
             return self.totals()
         out = {}
         for name, portal in self.portals.items():
-            low, high = bisect_left(portal.minutes, first), bisect_left(portal.minutes, upto)
+            minutes = portal.minutes
+            if not minutes or minutes[-1] < first or minutes[0] >= upto:
+                continue
+            if minutes[0] >= first and minutes[-1] < upto:
+                out[name] = portal.totals
+                continue
+            low, high = bisect_left(minutes, first), bisect_left(minutes, upto)
             if low < high:
                 out[name] = portal.sums(low, high)
         return out
 
-    def by_minute(self) -> Counts:
-        """Counts of all portals together, shape (1440, 5)."""
-        out = np.zeros((DAY, WIDTH), dtype=np.int64)
+    def by_minute(self, classes: Ints = ALL) -> Ints:
+        """Counts of the `classes` and all portals together, by minute of the day, shape (1440,)."""
+        out = np.zeros(DAY, dtype=np.int64)
         for portal in self.portals.values():
-            out[np.frombuffer(portal.minutes, dtype=np.uint16)] += np.frombuffer(
-                portal.counts, dtype=np.uint32
-            ).reshape(-1, WIDTH)
+            counts = np.frombuffer(portal.counts, dtype=np.uint32)
+            _add_classes(out, np.frombuffer(portal.minutes, dtype=np.uint16), counts, classes)
         return out
 
     def rows(self) -> Iterator[tuple[str, int, Row]]:
@@ -208,10 +230,7 @@ def _pack(portal: PortalDay) -> tuple[list[int], bytes, list[bytes]]:
         if total <= _NARROW:  # then so is each of them, and there is no need to look
             columns.append(bytes(column.tolist()) if total else b"")
             continue
-        counts = np.frombuffer(column, dtype=np.uint32)
-        largest = int(counts.max())
-        kind: Any = next(kind for kind, most in _WIDTHS.items() if largest <= most)
-        columns.append(counts.astype(kind).tobytes())
+        columns.append(narrow(np.frombuffer(column, dtype=np.uint32)))
     return portal.totals, portal.minutes.tobytes(), columns
 
 
@@ -223,7 +242,7 @@ def _unpack(totals: list[int], minutes: bytes, columns: list[bytes]) -> PortalDa
     counts = np.zeros((n, WIDTH), dtype=np.uint32)
     for index, column in enumerate(columns):
         if column:
-            counts[:, index] = np.frombuffer(column, dtype=f"u{len(column) // n}")
+            counts[:, index] = widen(column, n)
     portal.counts.frombytes(counts.tobytes())
     return portal
 

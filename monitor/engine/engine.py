@@ -25,7 +25,6 @@ from zlib import crc32
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from monitor.contract import terms as promised
 from monitor.contract.exclusions import ExclusionDecision, Window, exclusions
@@ -36,7 +35,7 @@ from monitor.contract.statement import Facts, Stretch
 from monitor.contract.support import STANDARD_SUPPORT, SupportTerms
 from monitor.counting import frame as frames
 from monitor.counting import windows
-from monitor.counting.day import WIDTH, Day, split_by_day
+from monitor.counting.day import WIDTH, Day, Ints, split_by_day
 from monitor.counting.frame import Row
 from monitor.counting.request import CLIENT, EXTERNAL, FAULTS, SERVER, SUCCESS, UNCLASSIFIED
 from monitor.counting.resolver import Candidates, Resolver, Sealed
@@ -159,7 +158,7 @@ class Engine:
         self._records: dict[bytes, bytes] = {}
         self._windows: list[Window] = []
         """The approved exclusions."""
-        self._waiting: list[tuple[int, frames.Tallies]] = []
+        self._waiting: list[tuple[int, frames.Columns]] = []
         """Sealed counts that are in no day yet, by stamp."""
         self._ahead = -1
         """No day in `table` was ahead of this stamp when the engine was made."""
@@ -257,13 +256,14 @@ class Engine:
         recorded = max(self.partition.decided_ms + 1, sealed.frame.at_ms)
         for decision in sealed.frame.decisions:
             self._decide(stamp, decision, Kept(recorded, sealed.frame.partition, decision.offset, decision.value))
-        tallies = sealed.frame.tallies()
-        minutes = {m for portals in tallies.values() for tally in portals.values() for m in tally.minutes}
+        counts = sealed.frame.columns()
+        minutes = np.unique(counts.at).tolist()
         # Counts wait for others of the same tenants, unless some days hold them or somebody must know when they came.
-        alone = stamp <= self._ahead or self._may_be_late(tallies, min(minutes, default=0))
+        alone = stamp <= self._ahead or self._may_be_late(counts.tenants, min(minutes, default=0))
         if alone:
             self._add_up()
-        self._waiting.append((stamp, tallies))
+        if minutes:
+            self._waiting.append((stamp, counts))
         if alone:
             self._add_up()
         for name, samples in sealed.frame.users.items():
@@ -281,13 +281,11 @@ class Engine:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
-        together: frames.Tallies = {}
         stamps: dict[str, int] = {}
-        for stamp, tallies in waiting:
-            stamps |= dict.fromkeys(tallies, stamp)
-            frames.add(together, tallies)
+        for stamp, counts in waiting:
+            stamps |= dict.fromkeys(counts.tenants, stamp)
         came: dict[int, int] = {}
-        for name, portals in together.items():
+        for name, portals in frames.add_up([counts for _, counts in waiting]).items():
             tenant = self._tenant(name)
             tenant.touch()
             self._touched.add(name)
@@ -772,12 +770,10 @@ class Engine:
             day = tenant.day(number, self.table)
             if day is None or number * DAY >= upto:
                 continue
-            counts = _counted(day, tenant)
             if number in tenant.recovered:
                 tenant.recovered.discard(number)
                 self.platform.recovered(number, quiet.requests_of(day))
-            bad = counts[:, SERVER] + counts[:, UNCLASSIFIED]
-            tenant.history.replace_day(number, counts[:, SUCCESS] + counts[:, CLIENT] + bad, bad)
+            tenant.history.replace_day(number, *_counted(day, tenant))
         tenant.unfed.clear()
         tenant.history.close(upto)
 
@@ -1020,12 +1016,12 @@ def _four(row: Row, excluded: Row) -> dict[str, int]:
     }
 
 
-def _counted(day: Day, tenant: Tenant) -> NDArray[np.int64]:
-    """Counts of a day by minute and class, shape (1440, 5), after exclusions and rulings: what a forecast may learn from."""
+def _counted(day: Day, tenant: Tenant) -> tuple[Ints, Ints]:
+    """A day's requests that count, and those of them that are bad, by minute, after exclusions and rulings: what a forecast may learn from."""
     base = day.first_minute
     held, left_out = tenant.held, tenant.left_out
     if not held.codes and not left_out.touches(base, base + DAY):
-        return day.by_minute()
+        return day.by_minute(_DEMAND), day.by_minute(_BAD)
     whole = Period(base, base + DAY, str(day.number))
     counts = np.zeros((DAY, WIDTH), dtype=np.int64)
     for name, portal in day.portals.items():
@@ -1041,9 +1037,10 @@ def _counted(day: Day, tenant: Tenant) -> NDArray[np.int64]:
         for start, end in left_out.between(name, whole):
             mine[start - base : end - base] = 0
         counts += mine
-    return counts
+    return counts[:, _DEMAND].sum(axis=1), counts[:, _BAD].sum(axis=1)
 
 
+_DEMAND, _BAD = np.array((SUCCESS, CLIENT, SERVER, UNCLASSIFIED)), np.array((SERVER, UNCLASSIFIED))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -27,8 +27,7 @@ PLATFORM_DAYS = LOOKBACK + 45
 
 def requests_of(day: Day) -> Integers:
     """Requests of any kind by minute of the day, shape (1440,)."""
-    total: Integers = day.by_minute().sum(axis=1)
-    return total
+    return day.by_minute()
 
 
 class Platform:

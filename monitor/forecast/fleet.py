@@ -93,12 +93,7 @@ class Fleet:
         shape = _shape(known)
         durations, severities, hours = _pool(known)
         exposure = np.array([h.newest + 1 - p.first / DAY for h, p in zip(known, pasts, strict=True)])
-        counts = np.array(
-            [
-                decayed((h.newest + 1) * DAY - p.starts.astype(np.float64)).sum()
-                for h, p in zip(known, pasts, strict=True)
-            ]
-        )
+        counts = _counts(known)
         rate_shape, rate_days = _rate(counts, decayed_days(exposure))
         background, variance = _background(known)
         shares, share_days, share_incidents = _shares(known)
@@ -116,6 +111,17 @@ class Fleet:
             share_days,
             share_incidents,
         )
+
+
+def _counts(known: Sequence[History]) -> Floats:
+    """The incidents of each history, the older the lighter."""
+    if not known:
+        return np.zeros(0)
+    starts = [h.past().starts for h in known]
+    owner = np.repeat(np.arange(len(known)), [len(each) for each in starts])
+    upto = np.array([(h.newest + 1) * DAY for h in known])
+    ages = (upto[owner] - np.concatenate(starts)).astype(np.float64)
+    return np.asarray(np.bincount(owner, decayed(ages), len(known)), dtype=np.float64)
 
 
 def decayed(minutes: Floats) -> Floats:

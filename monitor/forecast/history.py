@@ -11,6 +11,7 @@ day before would have lasted, so that failures over midnight are joined when the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,7 +196,7 @@ class History:
         self.rhythm = np.zeros((RHYTHM_DAYS, 24, 2), dtype=np.uint8)
         self._incidents: dict[int, tuple[Incident, ...]] = {}
         self._past: Past | None = None
-        self._settled: tuple[_Reading, tuple[Ints, Floats, Floats]] | None = None
+        self._settled: _Settled | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, History) and (
@@ -252,7 +253,8 @@ class History:
     def _advance(self, number: int) -> None:
         if number <= self.newest:
             return
-        if self.newest >= 0:
+        known = self.newest >= 0
+        if known:
             for day in range(max(self.newest + 1, number - KEPT + 1), number + 1):
                 self.days[day % KEPT] = _NO_REQUESTS
                 self.hours[day % PROFILE_DAYS] = 0
@@ -260,7 +262,8 @@ class History:
         self.newest = number
         for day in [d for d in self._incidents if d <= number - KEPT]:
             del self._incidents[day]
-        self._past = self._settled = None
+        self._settled = None if known else _NOTHING_SETTLED
+        self._past = None
 
     def copy(self) -> History:
         """The same history; later changes to either do not show in the other."""
@@ -282,8 +285,8 @@ class History:
         # Only the newest day changes from minute to minute.
         if self._settled is None:
             self._settled = self._settle()
-        reading, columns = self._settled
-        reading = reading.copy()
+        before, columns, (quiet_demand, quiet_bad) = self._settled
+        reading = before.copy()
         row = self.days[self.newest % KEPT]
         reading.take(row, KEPT - 1, self.newest, self._incidents.get(self.newest, ()))
         if reading.ended:
@@ -293,18 +296,18 @@ class History:
                 np.concatenate((columns[1], durations)),
                 np.concatenate((columns[2], severities)),
             )
-        quiet = int(reading.quiet_demand[-QUIET_DAYS:].sum()), int(reading.quiet_bad[-QUIET_DAYS:].sum())
+        quiet = quiet_demand + int(reading.quiet_demand[-1]), quiet_bad + int(reading.quiet_bad[-1])
         known = *columns, reading.present
         if reading.first < 0:
             return Past(-1, -1, *known, (0, 0), -1, reading.quiet_demand, reading.quiet_bad, quiet)
         last, row = reading.last, self.days[reading.last % KEPT]
         requests, failures = int(row["recent_requests"]), int(row["recent_failures"])
         since = last * DAY + max(int(row["last"]) + 1 - RECENT, 0)
-        before = self.days[(last - 1) % KEPT]
-        if row["last"] < RECENT and last - 1 > self.newest - KEPT and before["demand"]:
-            requests += int(before["recent_requests"])
-            failures += int(before["recent_failures"])
-            since = min(since, (last - 1) * DAY + int(before["last"]) + 1 - RECENT)
+        evening = self.days[(last - 1) % KEPT]
+        if row["last"] < RECENT and last - 1 > self.newest - KEPT and evening["demand"]:
+            requests += int(evening["recent_requests"])
+            failures += int(evening["recent_failures"])
+            since = min(since, (last - 1) * DAY + int(evening["last"]) + 1 - RECENT)
         return Past(
             reading.first,
             last * DAY + int(row["last"]),
@@ -316,8 +319,7 @@ class History:
             quiet,
         )
 
-    def _settle(self) -> tuple[_Reading, tuple[Ints, Floats, Floats]]:
-        """The days before the newest as they were read, and their ended incidents as columns."""
+    def _settle(self) -> _Settled:
         numbers = np.arange(self.newest - KEPT + 1, self.newest)
         rows = self.days[numbers % KEPT]
         quiet_demand, quiet_bad = np.zeros((2, KEPT), dtype=np.int64)
@@ -334,7 +336,8 @@ class History:
             reading.last = number
         columns = _columns(reading.ended)
         reading.ended.clear()
-        return reading, columns
+        quiet = int(quiet_demand[-QUIET_DAYS:].sum()), int(quiet_bad[-QUIET_DAYS:].sum())
+        return _Settled(reading, columns, quiet)
 
 
 @dataclass(slots=True)
@@ -420,3 +423,16 @@ def _columns(incidents: list[Incident]) -> tuple[Ints, Floats, Floats]:
         np.array([max(i.end - i.start, 1) for i in incidents], dtype=np.float64),
         np.array([i.severity for i in incidents], dtype=np.float64),
     )
+
+
+class _Settled(NamedTuple):
+    """The days before the newest: as they were read, their ended incidents as columns, and `Past.quiet` of them."""
+
+    reading: _Reading
+    columns: tuple[Ints, Floats, Floats]
+    quiet: tuple[int, int]
+
+
+_NO_COUNTS = np.zeros(KEPT, dtype=np.int64)
+_NOTHING_SETTLED = _Settled(_Reading([], None, -1, -1, _NO_COUNTS, _NO_COUNTS), _columns([]), (0, 0))
+"""Before the first day."""

@@ -21,7 +21,7 @@ How to drive it. Time comes in as the first minute that is not complete (`now`, 
 - For alerts, once a minute: of the tenants whose last request is `LEAST` minutes old, let `rhythms` make those whose `Rhythm.day` is not that
   of their last request (one call for all of them; keep what it gives), then ask `ongoing` for each. A `History` is fed without requests whose
   fault lay elsewhere; a minute with nothing else counts as empty in it, which makes less due.
-- For statements, when one is made: `silences` over the month; `day_at` gives `Day.by_minute().sum(axis=1)`, and reaches `LOOKBACK` days back.
+- For statements, when one is made: `silences` over the month; `day_at` gives `Day.by_minute()`, and reaches `LOOKBACK` days back.
 - The platform is a tenant whose requests are those of all: add up their days' minutes, feed a `History` with the sums, and ask both with
   `basis="platform"`. A partition sees its own tenants; that is enough, as tenants are spread over partitions alike.
 - Nobody asks about tenants without a running contract. Once the history has lost the weeks before a run there is no silence any more: by

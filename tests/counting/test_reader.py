@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from monitor.counting import chunk
 from monitor.counting import request as rq
 from monitor.counting.chunk import Chunk, Counts, Reader, Where
+from monitor.counting.frame import add_up
 from monitor.counting.records import PADDING, Records
 from monitor.counting.request import Rejected
 from monitor.counting.template import Templates
@@ -31,7 +32,10 @@ Cells = Counter[tuple[int, Where]]
 def cells(counts: Counts) -> Cells:
     """What was counted, as the frames will have it; unclassified requests by their codes."""
     found: Cells = Counter()
-    for tenant, portal, tally in counts.tallies():
+    [columns] = counts.columns(lambda _: 0, 1)
+    columns.check()
+    tallies = add_up([columns])
+    for tenant, portal, tally in ((t, p, tally) for t, portals in tallies.items() for p, tally in portals.items()):
         assert list(tally.minutes) == sorted(tally.minutes)
         for minute, row in tally.minutes.items():
             for index, n in enumerate(row[: rq.UNCLASSIFIED]):

@@ -223,7 +223,7 @@ def test_the_counts_of_one_tenant_are_read_alone_and_a_record_that_is_no_frame_i
         assert (mine.start, mine.upto, mine.at_ms, mine.decisions) == (frame.start, frame.upto, frame.at_ms, [])
     assert any(frame.tallies() for frame in alone)
     for data in (b"x", frames.encode(replace_version(whole[0]))):
-        with pytest.raises(ValueError, match="expected a frame of version 1"):
+        with pytest.raises(ValueError, match="expected a frame of version 2"):
             frames.decode_of(data, "bee")
 
 
