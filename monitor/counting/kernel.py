@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from monitor.compiled import compiled
 from monitor.counting.times import MINUTE_CHARACTERS
-from monitor.counting.vectors import BLOCK, HALF, differ, first, marks, prefetch, product, word
+from monitor.counting.vectors import BLOCK, HALF, count, differ, digits, first, marks, prefetch, product, word
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 Unsigned = Any
 """An integer of 64 bits without a sign, as the compiler infers it: with a sign, each use as a place would be checked for being negative."""
 
-CONSTANT, STRING, TIME, USER, NUMBER, RUN = range(6)
-"""Kinds of steps: `length` bytes of a form's text; what stands before the next quote; the same, and `length` bytes; the same; a number; what
-stands before the quote behind the next `length - 1` ones."""
+NOTHING, STRING, TIME, USER, NUMBER, RUN = range(6)
+"""What varies at a step: nothing; what stands before the next quote; the same, and it is a time; the same, and it is a user; a number; fields
+up to the last one's last quote."""
 LABELS = 64
 """Different minutes that are told apart in a batch; records of more are not taken."""
 AT_ONCE = 64
@@ -31,8 +31,9 @@ DIGITS = 16
 SHIFT = 32
 """A request's key is its UTC epoch minute, shifted by this, and the number of its text."""
 _FREE = np.uint64(2**64 - 1)
-_END, _COMMA, _POINT, _ZERO, _NINE = 0, 0x2C, 0x2E, 0x30, 0x39
+_END, _COMMA, _ZERO = 0, 0x2C, 0x30
 _NOTHING, _ONE, _EIGHT, _TWO_WORDS, _WIDTH = map(np.uint64, (0, 1, 8, 16, MINUTE_CHARACTERS))
+_DIGITS = np.uint64(DIGITS)
 _BLOCK, _LOWER = np.uint64(BLOCK), np.uint64(2**32 - 1)
 _HALF, _SHIFT = np.uint64(HALF), np.uint64(32)
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
@@ -41,14 +42,14 @@ _PRIME = np.uint64(0x9E3779B97F4A7C15)
 class Form(NamedTuple):
     """What a record must look like, from its begin to its end.
 
-    `steps`, shape (n, 3): a kind, a length (see the kinds), and where a constant begins in `text`, or which of the record's quotes, of which
-    there are `quotes`, ends what varies. `text` goes on for `HALF` bytes that say nothing. `lowest` and `spans`: the least character of each
+    `steps`, shape (n, 4): what varies, how many quotes it takes to its end, and where in `text` begins what stands behind it, and its length.
+    `width`: of a time. `text` goes on for `HALF` bytes that say nothing. `lowest` and `spans`: the least character of each
     column of a time behind its minute, and how much greater it may be.
     """
 
     steps: NDArray[np.uint64]
     text: Bytes
-    quotes: int
+    width: int
     lowest: Bytes
     spans: Bytes
 
@@ -85,12 +86,12 @@ class Known(NamedTuple):
             return self
         made = Known.empty(2 * (n + ids), 2 * (used + size))
         made.size[:] = self.size
-        for mine, theirs, count in (
+        for mine, theirs, upto in (
             (made.hashes, self.hashes, n),
             (made.begins, self.begins, n + 1),
             (made.arena, self.arena, used),
         ):
-            mine[:count] = theirs[:count]
+            mine[:upto] = theirs[:upto]
         _place(made.slots, made.hashes, made.begins, n)
         return made
 
@@ -125,16 +126,15 @@ def _same(one: Bytes, at: Unsigned, other: Bytes, begin: Unsigned, length: Unsig
 @compiled
 def _after_number(text: Bytes, at: Unsigned, end: Unsigned) -> Unsigned:
     """Where the number that stands there ends: digits, perhaps a point between two, no zero before another digit. `at` when there is none."""
-    begin = at
-    points = 0
-    while at < end and (_ZERO <= text[at] <= _NINE or text[at] == _POINT):
-        points += text[at] == _POINT
-        at += _ONE
-    if at == begin or at - begin > DIGITS or points > 1 or text[begin] == _POINT or text[at - _ONE] == _POINT:
-        return begin
-    if text[begin] == _ZERO and at > begin + _ONE and text[begin + _ONE] != _POINT:
-        return begin
-    return at
+    figures, points = digits(text, at)
+    length = first(~(figures | points))
+    mine = (_ONE << length) - _ONE
+    points &= mine
+    # No point where it begins or ends, and one at most; no zero before another digit.
+    ends = (_ONE << length >> _ONE) | _ONE
+    wrong = (points & ends) | (points & (points - _ONE))
+    zero = text[at] == _ZERO and (figures & mine) >> _ONE & _ONE
+    return at if wrong or zero or length > _DIGITS or at + length > end else at + length
 
 
 @compiled
@@ -147,25 +147,22 @@ def _word(text: Bytes, at: Unsigned) -> Unsigned:
 
 
 @compiled
-def _quotes(text: Bytes, at: Unsigned, end: Unsigned, found: NDArray[np.uint64], n: int) -> bool:
-    """Whether there are `n` quotes and nothing but printable ASCII without a backslash. `found` has room for `n + BLOCK` of them."""
-    count = 0
+def _quote(text: Bytes, at: Unsigned, end: Unsigned, n: Unsigned) -> Unsigned:
+    """Where the `n`-th quote from `at` on stands; `end` when there are fewer, or anything but printable ASCII without a backslash before."""
     while at < end:
         quotes, wrong = marks(text, at)
-        if end - at < _BLOCK:
-            mine = (_ONE << (end - at)) - _ONE
-            quotes &= mine
-            wrong &= mine
+        here = count(quotes)
+        if here >= n:
+            while n > _ONE:
+                quotes &= quotes - _ONE
+                n -= _ONE
+            place = first(quotes)
+            return end if wrong & ((_ONE << place) - _ONE) else at + place
         if wrong:
-            return False
-        while quotes:
-            found[count] = at + first(quotes)
-            quotes &= quotes - _ONE
-            count += 1
-        if count > n:
-            return False
+            return end
+        n -= here
         at += _BLOCK
-    return count == n
+    return end
 
 
 @compiled
@@ -186,64 +183,76 @@ def _hash(text: Bytes, at: Unsigned, end: Unsigned, hashed: Unsigned) -> Unsigne
 
 
 @compiled
-def _hash_of(text: Bytes, runs: NDArray[np.uint64]) -> Unsigned:
-    """Of a text, in runs with shape (n, 2); never `_FREE`."""
+def _hash_of(text: Bytes, runs: NDArray[np.uint64], i: int) -> Unsigned:
+    """Of the text in runs[i]; never `_FREE`."""
     hashed: Unsigned = _PRIME
-    for r in range(len(runs)):
-        hashed = _hash(text, runs[r, 0], runs[r, 1], hashed)
+    for r in range(runs.shape[1]):
+        hashed = _hash(text, runs[i, r, 0], runs[i, r, 1], hashed)
     return _ONE if hashed == _FREE else hashed
 
 
 @compiled
-def _number_of(text: Bytes, runs: NDArray[np.uint64], hashed: Unsigned, known: Known) -> Unsigned:
-    """The id of a text, in runs with shape (n, 2), with its hash; a new one if need be."""
-    mask = np.uint64(len(known.slots) - 1)
-    slot = hashed & mask
-    while known.slots[slot, 0] != _FREE:
-        if known.slots[slot, 0] == hashed:
-            at = known.slots[slot, 1] >> _SHIFT
-            same = True
-            for r in range(len(runs)):
-                length = runs[r, 1] - runs[r, 0]
-                same = same and _same(text, runs[r, 0], known.arena, at, length)
-                at += length
-                same = same and known.arena[at] == (_COMMA if r + 1 < len(runs) else _END)
-                at += _ONE
-            if same:
-                return np.int64(known.slots[slot, 1] & _LOWER)
-        slot = (slot + _ONE) & mask
-    number, begin = known.size[0], known.size[1]
-    into = begin
-    for r in range(len(runs)):
-        for b in range(np.int64(runs[r, 0]), np.int64(runs[r, 1])):
-            known.arena[into] = text[b]
-            into += 1
-        known.arena[into] = _COMMA if r + 1 < len(runs) else _END
-        into += 1
-    known.slots[slot, 0], known.slots[slot, 1] = hashed, (np.uint64(begin) << _SHIFT) | np.uint64(number)
-    known.hashes[number] = hashed
-    known.begins[number], known.begins[number + 1] = begin, into
-    known.size[0], known.size[1] = number + 1, into
-    return number
+def _same_text(text: Bytes, runs: NDArray[np.uint64], i: int, arena: Bytes, at: Unsigned) -> bool:
+    """Whether the text in runs[i] stands in `arena`."""
+    many = runs.shape[1]
+    for r in range(many):
+        length = runs[i, r, 1] - runs[i, r, 0]
+        if not _same(text, runs[i, r, 0], arena, at, length):
+            return False
+        at += length
+        if arena[at] != (_COMMA if r + 1 < many else _END):
+            return False
+        at += _ONE
+    return True
 
 
 @compiled
-def _number(text: Bytes, runs: NDArray[np.uint64], hashes: NDArray[np.uint64], known: Known, said: Ints) -> None:
-    """Find the id of each text, the i-th in runs[i] and with hashes[i], for `said`, shape (n,).
+def _keep(text: Bytes, runs: NDArray[np.uint64], i: int, arena: Bytes, into: int) -> int:
+    """Write the text in runs[i] into `arena`; where it ends."""
+    many = runs.shape[1]
+    for r in range(many):
+        for b in range(np.int64(runs[i, r, 0]), np.int64(runs[i, r, 1])):
+            arena[into] = text[b]
+            into += 1
+        arena[into] = _COMMA if r + 1 < many else _END
+        into += 1
+    return into
+
+
+@compiled
+def _number(
+    text: Bytes, runs: NDArray[np.uint64], hashes: NDArray[np.uint64], known: Known, said: Ints, first: int, upto: int
+) -> None:
+    """Find the ids for said[first:upto], whose texts are in `runs`, from its begin on, and their hashes in `hashes`; new ones if need be.
 
     Texts stand all over the memory: all are asked for before the first is looked at, else each would be waited for on its own.
     """
-    mask = np.uint64(len(known.slots) - 1)
-    slots = known.slots.reshape(-1)
-    for i in range(len(said)):
-        prefetch(slots, (hashes[i] & mask) << _ONE)
-    for i in range(len(said)):
-        if known.slots[hashes[i] & mask, 0] == hashes[i]:
-            begin = known.slots[hashes[i] & mask, 1] >> _SHIFT
-            prefetch(known.arena, begin)
-            prefetch(known.arena, begin + _BLOCK)
-    for i in range(len(said)):
-        said[i] = _number_of(text, runs[i], hashes[i], known)
+    # Numba counts who holds an array each time that one is taken out of a tuple or cut, which costs as much as all else here.
+    slots, kept, begins, arena, size = known.slots, known.hashes, known.begins, known.arena, known.size
+    mask = np.uint64(len(slots) - 1)
+    flat = slots.reshape(-1)
+    for i in range(upto - first):
+        prefetch(flat, (hashes[i] & mask) << _ONE)
+    for i in range(upto - first):
+        if slots[hashes[i] & mask, 0] == hashes[i]:
+            begin = slots[hashes[i] & mask, 1] >> _SHIFT
+            prefetch(arena, begin)
+            prefetch(arena, begin + _BLOCK)
+    for i in range(upto - first):
+        hashed = hashes[i]
+        slot = hashed & mask
+        while slots[slot, 0] != _FREE and not (
+            slots[slot, 0] == hashed and _same_text(text, runs, i, arena, slots[slot, 1] >> _SHIFT)
+        ):
+            slot = (slot + _ONE) & mask
+        if slots[slot, 0] == _FREE:
+            number, into = size[0], size[1]
+            slots[slot, 0], slots[slot, 1] = hashed, (np.uint64(into) << _SHIFT) | np.uint64(number)
+            kept[number] = hashed
+            begins[number] = into
+            size[0], size[1] = number + 1, _keep(text, runs, i, arena, into)
+            begins[number + 1] = size[1]
+        said[first + i] = np.int64(slots[slot, 1] & _LOWER)
 
 
 @compiled
@@ -270,54 +279,54 @@ def take(
     (`AT_ONCE`, runs of the form, 2), and `hashes`, shape (`AT_ONCE`,), are scratch.
     """
     mine, said, minutes = taken
+    # As in `_number`.
+    steps, constants, lowest, spans = form.steps, form.text, form.lowest, form.spans
     labels = 0
     last = 0
     n, looked_up = 0, 0
-    found = np.empty(form.quotes + BLOCK, dtype=np.uint64)
+    width = np.uint64(form.width)
     for i in range(len(places)):
         place = places[i]
         left[i - n] = place  # and stays there unless it is taken
         if lengths[place] < 0 or lengths[place] > longest:
             continue
         if n - looked_up == AT_ONCE:
-            _number(text, runs, hashes, known, said[looked_up:n])
+            _number(text, runs, hashes, known, said, looked_up, n)
             looked_up = n
         here = n - looked_up
         at = starts[place]
         end = at + np.uint64(lengths[place])
-        if not _quotes(text, at, end, found, form.quotes):
-            continue
         time = at
         run = 0
         good = True
-        for step in range(len(form.steps)):
-            kind, length = form.steps[step, 0], form.steps[step, 1]
+        for step in range(len(steps)):
+            kind = steps[step, 0]
             begin = at
-            if kind == CONSTANT:
-                good = at + length <= end and _same(text, at, form.text, form.steps[step, 2], length)
-                at += length
-            elif kind == NUMBER:
+            if kind == NUMBER:
                 at = _after_number(text, begin, end)
                 good = at > begin
-            else:
-                # As many quotes as the sample has stood before: it is not before this place.
-                at = found[form.steps[step, 2]]
-                if kind == TIME:
-                    time = begin
-                    good = at - begin == length
-                elif kind == RUN:
+            elif kind != NOTHING:
+                at = _quote(text, begin, end, steps[step, 1])
+                good = at < end
+                if kind == RUN:
                     at += _ONE
                     runs[here, run, 0], runs[here, run, 1] = begin, at
                     run += 1
+                elif kind == TIME:
+                    time = begin
+                    good = at - begin == width
                 elif kind == USER and len(users):
                     users[n, 0], users[n, 1] = begin, at
+            length = steps[step, 3]
+            good = good and at + length <= end and _same(text, at, constants, steps[step, 2], length)
+            at += length
             if not good:
                 break
         if not good or at != end:
             continue
         wrong = False
-        for c in range(len(form.lowest)):
-            wrong |= np.uint8(text[time + _WIDTH + np.uint64(c)] - form.lowest[c]) > form.spans[c]
+        for c in range(len(lowest)):
+            wrong |= np.uint8(text[time + _WIDTH + np.uint64(c)] - lowest[c]) > spans[c]
         if wrong:
             continue
         # Most records are of the minute of the one before.
@@ -332,9 +341,9 @@ def take(
                 label_at[last] = time
                 labels += 1
         mine[n], minutes[n] = place, last
-        hashes[here] = _hash_of(text, runs[here])
+        hashes[here] = _hash_of(text, runs, here)
         n += 1
-    _number(text, runs, hashes, known, said[looked_up:n])
+    _number(text, runs, hashes, known, said, looked_up, n)
     return n, labels
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from monitor.counting import request as rq
 from monitor.counting import times
-from monitor.counting.kernel import AT_ONCE, CONSTANT, LABELS, NUMBER, RUN, STRING, TIME, USER, Form, Known, take
+from monitor.counting.kernel import AT_ONCE, LABELS, NOTHING, NUMBER, RUN, STRING, TIME, USER, Form, Known, take
 from monitor.counting.records import Records
 from monitor.counting.times import MINUTE_CHARACTERS
 from monitor.counting.vectors import HALF
@@ -102,7 +102,7 @@ class Template:
     """See the module."""
 
     steps: list[tuple[int, int, bytes]] = field(default_factory=list)
-    """Kinds of `kernel`, lengths and constants."""
+    """What varies (see `kernel`), how many quotes it takes to its end, and what stands behind it."""
     runs: int = 0
     """How many runs vary."""
     always: list[bytes] = field(default_factory=list)
@@ -119,6 +119,7 @@ class Template:
         made = cls()
         names = set()
         at = opening.end()
+        varies = NOTHING, 0
         # What has stood since the last place that varied.
         constant = opening.group()
         in_run = False
@@ -131,35 +132,30 @@ class Template:
             key, after, name = found["key"], found["after"], found["name"].decode()
             if name in COUNTED_BY and found["string"] is not None:
                 if in_run:
-                    made.steps[-1] = (RUN, made.steps[-1][1] + QUOTES, b"")
+                    varies = RUN, varies[1] + QUOTES
                 else:
-                    made._fix(constant)
-                    made.steps.append((RUN, QUOTES, b""))
+                    made.steps.append((*varies, constant))
                     made.runs += 1
+                    varies = RUN, QUOTES
                 constant, in_run = after, True
                 continue
             in_run = False
             constant += key
             if found["string"] is not None:
-                made._fix(constant + b'"')
-                kind = {"time": TIME, "user": USER}.get(name, STRING)
-                made.steps.append((kind, len(found["string"]), b""))
-                made.width = len(found["string"]) if kind == TIME else made.width
+                made.steps.append((*varies, constant + b'"'))
+                varies = {"time": TIME, "user": USER}.get(name, STRING), 1
+                made.width = len(found["string"]) if name == "time" else made.width
                 constant = b'"' + after
             elif found["number"] is not None:
-                made._fix(constant)
-                made.steps.append((NUMBER, 0, b""))
+                made.steps.append((*varies, constant))
+                varies = NUMBER, 0
                 constant = after
             else:
                 constant += found["literal"] + after
                 if name in COUNTED_BY:
                     made.always.append(key + found["literal"])
-        made._fix(constant)
+        made.steps.append((*varies, constant))
         return made if times.form(made.width) is not None else None
-
-    def _fix(self, constant: bytes) -> None:
-        if constant:
-            self.steps.append((CONSTANT, len(constant), constant))
 
     @property
     def names_users(self) -> bool:
@@ -169,20 +165,12 @@ class Template:
     def form(self) -> Form:
         """The same for `kernel`."""
         rows, text = [], b""
-        quotes = 0
-        for kind, length, constant in self.steps:
-            if kind == CONSTANT:
-                rows.append((kind, length, len(text)))
-                text += constant
-                quotes += constant.count(b'"')
-            elif kind == RUN:
-                quotes += length
-                rows.append((kind, length, quotes - 1))
-            else:
-                rows.append((kind, length, quotes))
+        for kind, quotes, constant in self.steps:
+            rows.append((kind, quotes, len(text), len(constant)))
+            text += constant
         lowest, spans = times.form(self.width) or (np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.uint8))
         steps, padded = np.array(rows, dtype=np.uint64), np.frombuffer(text + bytes(HALF), dtype=np.uint8)
-        return Form(steps, padded, quotes, lowest, spans)
+        return Form(steps, padded, self.width, lowest, spans)
 
     def said(self, runs: bytes) -> bytes:
         """The text of runs that vary, joined by commas, with what does not."""

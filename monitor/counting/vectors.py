@@ -15,9 +15,10 @@ from numba.extending import intrinsic
 BLOCK = 64
 """Bytes that `marks` reads."""
 HALF = 32
-"""Bytes that `differ` reads."""
+"""Bytes that `digits` and `differ` read."""
 _BYTE, _WORD = ir.IntType(8), ir.IntType(64)
 _QUOTE, _BACKSLASH, _SPACE, _PRINTABLE = 0x22, 0x5C, 0x20, 0x7F - 0x20
+_ZERO, _TEN, _POINT = 0x30, 10, 0x2E
 
 
 def _load(context: Any, builder: Any, kind: Any, place: Sequence[Any], width: int) -> Any:
@@ -53,6 +54,24 @@ def marks(_: Any, text: Any, at: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+def digits(_: Any, text: Any, at: Any) -> Any:
+    """Of `HALF` bytes from a place on, a bit each, the first one's lowest: the digits, and the points."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        block = _load(context, builder, signature.args[0], arguments, HALF)
+
+        def each(byte: int) -> Any:
+            return ir.Constant(block.type, [byte] * HALF)
+
+        figures = builder.icmp_unsigned("<", builder.sub(block, each(_ZERO)), each(_TEN))
+        points = builder.icmp_unsigned("==", block, each(_POINT))
+        both = [_bits(builder, truths, HALF) for truths in (figures, points)]
+        return context.make_tuple(builder, signature.return_type, both)
+
+    return types.UniTuple(types.uint64, 2)(text, at), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
 def differ(_: Any, one: Any, at: Any, other: Any, begin: Any) -> Any:
     """Of `HALF` bytes from two places on, a bit each, the first one's lowest: those that are not the same."""
 
@@ -70,6 +89,16 @@ def first(_: Any, bits: Any) -> Any:
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(bits), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+def count(_: Any, bits: Any) -> Any:
+    """How many bits are set."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
 
     return types.uint64(bits), generate
 
