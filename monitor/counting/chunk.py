@@ -62,23 +62,31 @@ class Texts:
 
     def __init__(self, codes: Mapping[str, str]) -> None:
         self.codes = codes
-        self.where: list[Where | None] = []
-        """By number; None: it may be wrong, and says so only in a record."""
         self.portals: list[tuple[str, str]] = []
         """Tenants' portals."""
         self.unclassified: dict[int, str] = {}
         """By number: the code of an unclassified failure."""
         self._cells = np.empty(1 << 10, dtype=np.int64)
+        self._size = 0
         self._numbers: dict[Text, int] = {}
         self._places: dict[tuple[str, str], int] = {}
+        self._checked: set[str | None] = {None}
+        """Codes that are names."""
 
     def __len__(self) -> int:
-        return len(self.where)
+        return self._size
 
     @property
     def cells(self) -> Ints:
-        """By number: the place among `portals` times `WIDTH` plus the class; -1 without a `where`."""
-        return self._cells[: len(self.where)]
+        """By number: the place among `portals` times `WIDTH` plus the class; -1: the text may be wrong, and says so only in a record."""
+        return self._cells[: self._size]
+
+    def where(self, number: int) -> Where | None:
+        """What the text means; None when it may be wrong."""
+        cell = int(self._cells[number])
+        if cell < 0:
+            return None
+        return Where(*self.portals[cell // WIDTH], cell % WIDTH, self.unclassified.get(number, ""))
 
     def numbers(self, texts: Sequence[Text]) -> Ints:
         """The number of each text; those that say the same have the same."""
@@ -94,32 +102,32 @@ class Texts:
         found = self._numbers.get(said) if said is not None else None
         if found is not None:
             return found
-        number, where = len(self.where), None if said is None else self._read(said)
+        number = self._size
         if number == len(self._cells):
             self._cells = np.concatenate((self._cells, np.empty_like(self._cells)))
-        self._cells[number] = -1 if where is None else self._cell(where)
-        if where is not None and where.class_index == rq.UNCLASSIFIED:
-            self.unclassified[number] = where.code
-        self.where.append(where)
+        self._cells[number] = -1 if said is None else self._cell(number, said)
+        self._size += 1
         if said is not None:
             self._numbers[said] = number
         return number
 
-    def _read(self, said: Said) -> Where | None:
+    def _cell(self, number: int, said: Said) -> int:
         tenant, portal, outcome, fault, code = said
-        try:
-            rq.check_names(tenant, portal, code)
-        except Rejected:
-            return None
-        return _where(tenant, portal, outcome, fault, code, self.codes)
-
-    def _cell(self, where: Where) -> int:
-        name = where.tenant, where.portal
+        name = tenant, portal
         place = self._places.get(name)
+        if place is None or code not in self._checked:
+            try:
+                rq.check_names(tenant, portal, code)
+            except Rejected:
+                return -1
+            self._checked.add(code)
         if place is None:
             place = self._places[name] = len(self.portals)
             self.portals.append(name)
-        return place * WIDTH + where.class_index
+        index = rq.classify(outcome, fault, code, self.codes)
+        if index == rq.UNCLASSIFIED:
+            self.unclassified[number] = code or ""
+        return place * WIDTH + index
 
 
 class _Sums:
@@ -368,7 +376,7 @@ class Reader:
             place = places[index]
             if place is None:
                 minute, number = divmod(int(different[index]), 1 << SHIFT)
-                where = self._texts.where[number] if minute >= 0 else None
+                where = self._texts.where(number) if minute >= 0 else None
                 if where is None:
                     continue
                 place = places[index] = (*counts.sample(minute, where), hashes.at(minute))

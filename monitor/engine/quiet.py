@@ -128,7 +128,8 @@ def last_minute(tenant: Tenant, table: MutableMapping[bytes, bytes]) -> int:
         number = max(tenant.numbers)
         day = tenant.day(number, table)
         if day is not None:
-            tenant.last_minute = number * DAY + max(max(portal.minutes, default=0) for portal in day.portals.values())
+            newest = (portal.minutes[-1] if portal.minutes else 0 for portal in day.portals.values())
+            tenant.last_minute = number * DAY + max(newest)
     return tenant.last_minute
 
 
