@@ -256,20 +256,27 @@ def _incidents(histories: Sequence[History]) -> _Incidents:
 
 def _profile(histories: Sequence[History], first: Ints, now: Ints, fleet: Fleet) -> Floats:
     """Expected requests an hour, shape (tenants, 168): means of 28 days, shrunk to the fleet's shape."""
-    hours = np.stack([h.hours for h in histories]).astype(np.float64)
-    size = len(histories)
-    sums = hours.reshape(size, 4, WEEK).sum(axis=1)
+    hours = np.stack([h.hours for h in histories])
+    sums = hours.reshape(len(histories), 4, WEEK).sum(axis=1, dtype=np.float64)
     newest = np.array([h.newest for h in histories], dtype=np.int64)
-    slot = np.arange(PROFILE_DAYS)
-    begin = (newest[:, None] - (newest[:, None] - slot) % PROFILE_DAYS)[:, :, None] * DAY + np.arange(24) * 60
-    upto = np.clip((now[:, None, None] - begin) / 60, 0.0, 1.0)
-    before = np.clip((first[:, None, None] - begin) / 60, 0.0, 1.0)
-    seen = np.maximum(upto - before, 0.0).reshape(size, 4, WEEK).sum(axis=1)
+    # Most tenants have been seen for as long as others, or for longer than their hours are kept.
+    since = np.maximum(first, (newest + 1 - PROFILE_DAYS) * DAY)
+    moments, which = np.unique(np.stack((newest, since, now)), axis=1, return_inverse=True)
+    seen = _hours_seen(*moments)[which]
     usual = seen @ fleet.shape
     level = np.where(usual > 0, sums.sum(axis=1) / np.where(usual > 0, usual, 1), 0.0)
     asked = level > 0
     pseudo = PSEUDO_REQUESTS / np.maximum(np.where(asked, level, 1.0)[:, None] * fleet.shape, 1e-9)
     return np.where(asked[:, None], (sums + PSEUDO_REQUESTS) / (seen + pseudo), 0.0)
+
+
+def _hours_seen(newest: Ints, since: Ints, now: Ints) -> Floats:
+    """How much of each hour of the week has been seen, in hours, shape (n, 168), by who was first seen at `since`."""
+    slot = np.arange(PROFILE_DAYS)
+    begin = (newest[:, None] - (newest[:, None] - slot) % PROFILE_DAYS)[:, :, None] * DAY + np.arange(24) * 60
+    upto = np.clip((now[:, None, None] - begin) / 60, 0.0, 1.0)
+    before = np.clip((since[:, None, None] - begin) / 60, 0.0, 1.0)
+    return np.asarray(np.maximum(upto - before, 0.0).reshape(len(newest), 4, WEEK).sum(axis=1))
 
 
 class _Clock:
