@@ -7,6 +7,7 @@ See https://kafka.apache.org/documentation/#recordbatch
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -27,8 +28,9 @@ HEADER_BYTES = 61
 """What stands before the records of a batch."""
 _CHECKED_FROM = 21
 """The bytes from here on are those that the checksum before them is of."""
-LENGTH_BYTES = 12
+_LENGTH_BYTES = 12
 """What stands before the bytes that a batch's length counts."""
+_four_bytes = struct.Struct(">I").unpack_from
 _ONE, _TWO, _THREE, _FOUR, _EIGHT, _NINE, _SEVEN_BITS = map(np.uint64, (1, 2, 3, 4, 8, 9, 127))
 _NONE = np.int64(-(2**62))
 _LAST, _PAYLOAD = np.uint64(0x8080808080808080), np.uint64(0x7F7F7F7F7F7F7F7F)
@@ -41,12 +43,19 @@ _LOW_28, _HIGH_28 = np.uint64(0x000000000FFFFFFF), np.uint64(0x0FFFFFFF00000000)
 
 def count(batch: memoryview) -> int:
     """How many records a whole batch says that it has."""
-    return int.from_bytes(batch[HEADER_BYTES - 4 : HEADER_BYTES])
+    found: int = _four_bytes(batch, HEADER_BYTES - 4)[0]
+    return found
+
+
+def length(data: memoryview, at: int) -> int:
+    """How many bytes the batch that begins there has."""
+    found: int = _four_bytes(data, at + _LENGTH_BYTES - 4)[0]
+    return _LENGTH_BYTES + found
 
 
 def intact(batch: memoryview) -> bool:
     """Whether a whole batch's checksum is right."""
-    return crc32c.crc32c(batch[_CHECKED_FROM:]) == int.from_bytes(batch[_CHECKED_FROM - 4 : _CHECKED_FROM])
+    return bool(crc32c.crc32c(batch[_CHECKED_FROM:]) == _four_bytes(batch, _CHECKED_FROM - 4)[0])
 
 
 class Body(NamedTuple):

@@ -26,7 +26,7 @@ _OriginalRecords: Any = fetcher.MemoryRecords
 
 FEW = 16
 """Records of a batch up to which aiokafka's own objects are cheaper."""
-PART_BYTES = 1 << 18
+PART_BYTES = 1 << 19
 """Batches are put together until they have this size, in bytes: each part costs a hundred calls of numpy, and should stay in the cache."""
 BUFFER_BYTES = 1 << 20
 _CODECS: dict[int, Callable[[memoryview], bytes | memoryview]] = {
@@ -153,7 +153,7 @@ class _Records(_OriginalRecords):  # type: ignore[misc]  # aiokafka ships no typ
         """The next batch and all its bytes."""
         batch = self.next_batch()
         begin = self._at
-        self._at += batches.LENGTH_BYTES + int.from_bytes(self._data[begin + 8 : begin + batches.LENGTH_BYTES])
+        self._at += batches.length(self._data, begin)
         return batch, self._data[begin : self._at]
 
 
@@ -197,8 +197,7 @@ class _Blocks(_Original):  # type: ignore[misc]  # aiokafka ships no types
 
 def _hold(batch: Any, data: memoryview, held: list[Batch | Few]) -> None:
     """Add a batch to `held`; few records to the few before them."""
-    count = batches.count(data)
-    if batch.magic == batches.FORMAT and count > FEW:
+    if batch.magic == batches.FORMAT and (count := batches.count(data)) > FEW:
         body = data[batches.HEADER_BYTES :]
         held.append(Batch(batch.base_offset, batch.next_offset, count, batch.compression_type, body))
         return

@@ -7,10 +7,15 @@ See https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
 
 from __future__ import annotations
 
+import struct
+
 import cramjam
 
-_MAGIC = bytes.fromhex("04224d18")
+_MAGIC = 0x184D2204
 _HEADER_BYTES, _CONTENT_SIZE_BYTES, _SIZE_BYTES, _CHECKSUM_BYTES = 7, 8, 4, 4
+_begin = struct.Struct("<IB").unpack_from
+"""The magic number and the flags."""
+_size = struct.Struct("<I").unpack_from
 _VERSION_AND_UNUSED, _VERSION = 0b1100_0011, 0b0100_0000
 """Bits of the flags, and what they are here: the version, none that is reserved, no dictionary."""
 _ALONE, _BLOCK_CHECKSUM, _CONTENT_SIZE, _CONTENT_CHECKSUM = 1 << 5, 1 << 4, 1 << 3, 1 << 2
@@ -37,16 +42,18 @@ def decompress_into(frame: memoryview, room: memoryview) -> int:
 
 def _blocks(frame: memoryview) -> list[tuple[memoryview, bool]] | None:
     """The blocks, and whether each is stored as it is; None when the frame is damaged or its blocks cannot be read alone."""
-    if len(frame) < _HEADER_BYTES or frame[: len(_MAGIC)] != _MAGIC:
+    if len(frame) < _HEADER_BYTES:
         return None
-    flags = frame[len(_MAGIC)]
-    if flags & _VERSION_AND_UNUSED != _VERSION:
+    magic, flags = _begin(frame)
+    if magic != _MAGIC or flags & _VERSION_AND_UNUSED != _VERSION:
         return None
     found: list[tuple[memoryview, bool]] = []
     at = _HEADER_BYTES + (_CONTENT_SIZE_BYTES if flags & _CONTENT_SIZE else 0)
     checksum = _CHECKSUM_BYTES if flags & _BLOCK_CHECKSUM else 0
     while True:
-        size = int.from_bytes(frame[at : at + _SIZE_BYTES], "little")
+        if at + _SIZE_BYTES > len(frame):
+            return None
+        (size,) = _size(frame, at)
         at += _SIZE_BYTES
         if not size:
             break
