@@ -113,7 +113,7 @@ class Frame(msgspec.Struct, array_like=True, gc=False, kw_only=True):
     (both epoch milliseconds; 0 when the worker has just taken over and does not know).
 
     `users`: samples (`counting.users`) by tenant and UTC epoch minute; empty when users are not counted.
-    `partitions` is how many the topic has; `read` and `refused` count the records of the whole chunk; `packed` are the tallies.
+    `partitions` is how many the topic has; `read` and `refused` count the records of the whole chunk; `packed` are the counts.
     """
 
     version: int = VERSION
@@ -141,31 +141,10 @@ class Frame(msgspec.Struct, array_like=True, gc=False, kw_only=True):
             ) from None
         return found
 
-    def tallies(self) -> Tallies:
-        """The counts by tenant and portal; ValueError when they are none."""
-        return add_up([self.columns()])
 
-
-def pack(counts: Columns | Tallies) -> msgspec.Raw:
+def pack(counts: Columns) -> msgspec.Raw:
     """Counts as a frame holds them."""
-    return msgspec.Raw(encode(counts if isinstance(counts, Columns) else _columns(counts)))
-
-
-def _columns(tallies: Tallies) -> Columns:
-    each = [tally for portals in tallies.values() for tally in portals.values()]
-    rows = [(minute, *tally.minutes[minute]) for tally in each for minute in sorted(tally.minutes)]
-    table = np.array(rows, dtype=np.int64).reshape(-1, 1 + len(CLASSES))
-    return Columns(
-        {tenant: list(portals) for tenant, portals in tallies.items()},
-        np.array([len(tally.minutes) for tally in each], dtype="<u4").tobytes(),
-        table[:, 0].astype("<u4").tobytes(),
-        [narrow(column) for column in table[:, 1:].T] if rows else [],
-        {
-            tenant: coded
-            for tenant, portals in tallies.items()
-            if (coded := {portal: tally.codes for portal, tally in portals.items() if tally.codes})
-        },
-    )
+    return msgspec.Raw(encode(counts))
 
 
 def add_up(parts: Sequence[Columns]) -> Tallies:

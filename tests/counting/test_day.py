@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from monitor.counting import frame as frames
 from monitor.counting import windows
-from monitor.counting.day import CODES, DAY, OTHER, PORTALS, Day, split_by_day
-from monitor.counting.frame import Frame, Tally
+from monitor.counting.day import CODES, DAY, OTHER, PORTALS, WIDTH, Day, split_by_day
+from monitor.counting.frame import Columns, Frame, Tally
+from tests.tallied import packed
 
 rows = st.lists(st.sampled_from([0, 0, 1, 255, 256, 65_535, 65_536, 2**24]), min_size=5, max_size=5)
 additions = st.lists(st.tuples(st.sampled_from(["login", "admin"]), st.integers(0, DAY - 1), rows), max_size=40)
@@ -127,7 +129,8 @@ def test_a_window_sums_the_minutes_before_its_end_across_days(added: list[tuple[
         assert windows.rolling(days.get, upto)[name] == expected
 
 
-FRAME = Frame(topic="t", partition=1, partitions=2, start=3, upto=4, at_ms=5, complete_ms=6)
+KEYS: Any = {"topic": "t", "partition": 1, "partitions": 2, "start": 3, "upto": 4, "at_ms": 5, "complete_ms": 6}
+FRAME = Frame(**KEYS)
 
 
 def test_a_frame_of_a_version_that_is_not_known_says_what_to_run() -> None:
@@ -135,6 +138,55 @@ def test_a_frame_of_a_version_that_is_not_known_says_what_to_run() -> None:
     later = msgspec.msgpack.encode([3, *msgspec.msgpack.decode(frames.encode(FRAME))[1:]])
     with pytest.raises(ValueError, match="expected a frame of version 2, got version 3: run the monitor that wrote it"):
         frames.decode(later)
+
+
+counted = st.dictionaries(
+    st.sampled_from(["ant", "bee"]),
+    st.dictionaries(
+        st.sampled_from(["login", "admin"]),
+        st.dictionaries(
+            st.integers(0, 2**32 - 1), st.lists(st.integers(0, 2**40), min_size=5, max_size=5), min_size=1, max_size=3
+        ),
+        min_size=1,
+    ),
+)
+
+
+@given(st.lists(counted, min_size=1, max_size=4))
+def test_counts_of_several_frames_add_up_whatever_tenants_and_minutes_they_share(several: list[Any]) -> None:
+    expected: Counter[tuple[str, str, int, int]] = Counter()
+    parts = []
+    for counts in several:
+        made = {t: {p: Tally(rows, {"E": {min(rows): 1}}) for p, rows in ps.items()} for t, ps in counts.items()}
+        parts.append(frames.Frame(**KEYS, packed=packed(made)).columns())
+        for tenant, portals in counts.items():
+            for portal, rows in portals.items():
+                expected[tenant, portal, min(rows), WIDTH] += 1
+                for minute, row in rows.items():
+                    expected.update({(tenant, portal, minute, index): n for index, n in enumerate(row)})
+    found: Counter[tuple[str, str, int, int]] = Counter()
+    for tenant, portals in frames.add_up(parts).items():
+        for portal, tally in portals.items():
+            assert list(tally.minutes) == sorted(tally.minutes)
+            found.update(
+                {(tenant, portal, at, index): n for at, row in tally.minutes.items() for index, n in enumerate(row)}
+            )
+            found.update({(tenant, portal, at, WIDTH): n for at, n in tally.codes["E"].items()})
+    assert +found == +expected
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        Columns({"ant": ["login"]}, b"", b"", []),
+        Columns({"ant": ["login"]}, b"\2\0\0\0", b"\7\0\0\0", [b"\1", b"", b"", b"", b""]),
+        Columns({"ant": ["login"]}, b"\1\0\0\0", b"\7\0\0\0", [b"\1", b"", b""]),
+        Columns({"ant": ["login"]}, b"\1\0\0\0", b"\7\0\0\0", [b"\1\1\1", b"", b"", b"", b""]),
+    ],
+)
+def test_columns_that_do_not_fit_together_are_named_with_their_frame(columns: Columns) -> None:
+    with pytest.raises(ValueError, match="t-1 from 3: expected a frame's counts"):
+        Frame(**KEYS, packed=frames.pack(columns)).columns()
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\x80", b"\xff" * 50])

@@ -20,6 +20,7 @@ from monitor.counting.frame import add_up
 from monitor.counting.records import PADDING, Records
 from monitor.counting.request import Rejected
 from monitor.counting.template import Templates
+from tests.tallied import tallies
 
 NOW = 1_795_428_030_000  # 2026-11-23T10:00:30Z: five minutes ahead ends within a minute
 CODES = {"E-1": "server", "E-2": "client"}
@@ -34,8 +35,8 @@ def cells(counts: Counts) -> Cells:
     found: Cells = Counter()
     [columns] = counts.columns(lambda _: 0, 1)
     columns.check()
-    tallies = add_up([columns])
-    for tenant, portal, tally in ((t, p, tally) for t, portals in tallies.items() for p, tally in portals.items()):
+    found_at = add_up([columns])
+    for tenant, portal, tally in ((t, p, tally) for t, portals in found_at.items() for p, tally in portals.items()):
         assert list(tally.minutes) == sorted(tally.minutes)
         for minute, row in tally.minutes.items():
             for index, n in enumerate(row[: rq.UNCLASSIFIED]):
@@ -314,9 +315,9 @@ def test_a_chunk_gives_each_tenant_to_one_frame_and_takes_up_where_it_was_taken(
     taken = open_chunk.take()
     first, second, third = taken.frames({"ant": 0, "bee": 2}.__getitem__, 3, at_ms=9, complete_ms=8)
     assert [(f.start, f.upto, f.read, f.refused) for f in (first, second, third)] == [(100, 125, 13, 1)] * 3
-    assert {t: {p: x.minutes for p, x in ps.items()} for t, ps in first.tallies().items()} == {
+    assert {t: {p: x.minutes for p, x in ps.items()} for t, ps in tallies(first).items()} == {
         "ant": {"p": {7: [5, 0, 0, 0, 0], 8: [0, 0, 5, 0, 0]}}
     }
-    assert not second.tallies()
-    assert third.tallies()["bee"]["p"].codes == {"E-9": {7: 2}}
+    assert not tallies(second)
+    assert tallies(third)["bee"]["p"].codes == {"E-9": {7: 2}}
     assert (open_chunk.start, open_chunk.upto, open_chunk.empty, len(open_chunk.counts)) == (125, 125, True, 0)

@@ -13,6 +13,7 @@ from monitor.counting import frame as frames
 from monitor.counting.frame import Decision, Frame, Tally
 from monitor.engine.engine import Checkpoint, Engine
 from monitor.engine.state import Announcement
+from tests.tallied import packed
 
 GOOD, BAD = [100, 0, 0, 0, 0], [50, 0, 50, 0, 0]
 Counts = dict[str, dict[int, list[int]]]
@@ -53,7 +54,7 @@ class Journal:
         made = Frame(
             topic="auth-requests", partition=0, partitions=1, start=start, upto=upto, at_ms=at_ms,
             complete_ms=at_ms - lag_seconds * 1000,
-            packed=frames.pack({tenant: {"login": Tally(dict(rows))} for tenant, rows in counts.items()}),
+            packed=packed({tenant: {"login": Tally(dict(rows))} for tenant, rows in counts.items()}),
             decisions=list(decisions),
         )  # fmt: skip
         self.records.append(frames.encode(made))

@@ -17,6 +17,7 @@ from monitor.engine.engine import Engine
 from monitor.engine.recount import Recount, reach
 from monitor.engine.state import Evidence, Shared
 from monitor.settings import Settings
+from tests.tallied import packed, tallies
 
 PLACE = ("journal", 0)
 MINUTE_MS = 60_000
@@ -50,7 +51,7 @@ class Log:
         self.upto[name] += read
         made = Frame(
             topic=name, partition=0, partitions=1, start=start, upto=start + read, at_ms=moment * MINUTE_MS,
-            complete_ms=moment * MINUTE_MS, packed=frames.pack(tallies), decisions=decisions,
+            complete_ms=moment * MINUTE_MS, packed=packed(tallies), decisions=decisions,
         )  # fmt: skip
         self.records.append(frames.encode(made))
 
@@ -184,12 +185,12 @@ def test_another_count_in_one_record_is_named(log: Log, said: tuple[Engine, list
     engine, statements = said
     for offset in range(len(log.records) - 1, 0, -1):
         frame = frames.decode(log.records[offset])
-        if minute("2026-02-15T00:00") > frame.at_ms // MINUTE_MS and "acme" in frame.tallies():
+        if minute("2026-02-15T00:00") > frame.at_ms // MINUTE_MS and "acme" in tallies(frame):
             break
-    tallies = frame.tallies()
-    [(at, row)] = tallies["acme"]["login"].minutes.items()
-    tallies["acme"]["login"].minutes[at] = [row[0] + 1, *row[1:]]
-    frame.packed = frames.pack(tallies)
+    counts = tallies(frame)
+    [(at, row)] = counts["acme"]["login"].minutes.items()
+    counts["acme"]["login"].minutes[at] = [row[0] + 1, *row[1:]]
+    frame.packed = packed(counts)
     *same, provisional, final = recount(log, engine, statements, 0, {offset: frames.encode(frame)})
     assert same == [None] * (len(statements) - 2)
     for found in (provisional, final):
@@ -219,9 +220,9 @@ def test_the_counts_of_one_tenant_are_read_alone_and_a_record_that_is_no_frame_i
     whole = [frames.decode(data) for data in log.records[:200]]
     alone = [frames.decode_of(data, "bee") for data in log.records[:200]]
     for frame, mine in zip(whole, alone, strict=True):
-        assert mine.tallies() == {name: found for name, found in frame.tallies().items() if name == "bee"}
+        assert tallies(mine) == {name: found for name, found in tallies(frame).items() if name == "bee"}
         assert (mine.start, mine.upto, mine.at_ms, mine.decisions) == (frame.start, frame.upto, frame.at_ms, [])
-    assert any(frame.tallies() for frame in alone)
+    assert any(tallies(frame) for frame in alone)
     for data in (b"x", frames.encode(replace_version(whole[0]))):
         with pytest.raises(ValueError, match="expected a frame of version 2"):
             frames.decode_of(data, "bee")

@@ -15,6 +15,7 @@ from monitor.counting.frame import Decision, Frame, Tally
 from monitor.engine import support
 from monitor.engine.engine import Engine
 from monitor.engine.state import Announcement
+from tests.tallied import packed
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -58,9 +59,7 @@ class Log:
 
     def requests(self, at: str, row: list[int]) -> None:
         minute = instant(at) // MINUTE
-        self._frame(
-            "auth-requests", instant(at), sum(row), packed=frames.pack({"acme": {"login": Tally({minute: row})}})
-        )
+        self._frame("auth-requests", instant(at), sum(row), packed=packed({"acme": {"login": Tally({minute: row})}}))
         self.tick(at)
 
     def _frame(self, topic: str, at: int, read: int, **what: Any) -> None:

@@ -14,6 +14,7 @@ from support.played import Played, ms
 
 from monitor.counting import frame as frames
 from monitor.stream import topics
+from tests.tallied import tallies
 
 AT = "2026-03-{day:02d}T12:00:00Z"
 
@@ -229,7 +230,7 @@ def test_a_journal_record_that_is_gone_is_named_by_the_count_that_it_held(march:
 
     def change(message: Any) -> bytes | None:
         if message.topic().endswith(".journal"):
-            minutes = frames.decode(message.value()).tallies().get("acme", {}).get("login", frames.Tally()).minutes
+            minutes = tallies(frames.decode(message.value())).get("acme", {}).get("login", frames.Tally()).minutes
             if failing in minutes:
                 return None
         return bytes(message.value()) if message.value() is not None else None

@@ -16,6 +16,7 @@ from monitor.counting.request import UNCLASSIFIED
 from monitor.engine.engine import Engine
 from monitor.local import traffic
 from monitor.local.traffic import DAY_MS, Demo, Requests
+from tests.tallied import packed
 
 
 class Played:
@@ -39,7 +40,7 @@ class Played:
         for start, content, told in ((self.upto, tallies, decisions), (upto, {}, ())):
             sent = Frame(
                 topic="auth-requests", partition=0, partitions=1, start=start, upto=upto, at_ms=at_ms,
-                complete_ms=at_ms if caught_up else 0, packed=frames.pack(content), decisions=list(told),
+                complete_ms=at_ms if caught_up else 0, packed=packed(content), decisions=list(told),
             )  # fmt: skip
             self.engine.take([(self.engine.following, frames.encode(sent))])
         self.upto = upto
