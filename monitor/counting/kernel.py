@@ -43,8 +43,8 @@ class Form(NamedTuple):
     """What a record must look like, from its begin to its end.
 
     `steps`, shape (n, 4): what varies, how many quotes it takes to its end, and where in `text` begins what stands behind it, and its length.
-    `width`: of a time. `text` goes on for `HALF` bytes that say nothing. `lowest` and `spans`: the least character of each
-    column of a time behind its minute, and how much greater it may be.
+    `text` goes on for `HALF` bytes that say nothing. `width`: characters of a time. `lowest` and `spans`: the least character of each column
+    of a time behind its minute, and how much greater it may be.
     """
 
     steps: NDArray[np.uint64]
@@ -135,15 +135,6 @@ def _after_number(text: Bytes, at: Unsigned, end: Unsigned) -> Unsigned:
     wrong = (points & ends) | (points & (points - _ONE))
     zero = text[at] == _ZERO and (figures & mine) >> _ONE & _ONE
     return at if wrong or zero or length > _DIGITS or at + length > end else at + length
-
-
-@compiled
-def _word(text: Bytes, at: Unsigned) -> Unsigned:
-    """Eight bytes, the first one lowest. The compiler makes one load of it."""
-    word = np.uint64(0)
-    for b in range(8):
-        word |= np.uint64(text[at + np.uint64(b)]) << np.uint64(8 * b)
-    return word
 
 
 @compiled
