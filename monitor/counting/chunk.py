@@ -216,7 +216,7 @@ class Counts:
             counted.append((np.array([minute]), np.array([number * WIDTH + where.class_index]), np.array([count])))
             if where.class_index == rq.UNCLASSIFIED:
                 coded.append((number, minute, where.code, count))
-        made = [Columns({}, codes={}) for _ in range(parts)]
+        made = [Columns() for _ in range(parts)]
         if not counted:
             return made
         names = list(portals)

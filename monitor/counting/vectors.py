@@ -29,6 +29,11 @@ def _load(context: Any, builder: Any, kind: Any, place: Sequence[Any], width: in
     return loaded
 
 
+def _each(block: Any, byte: int) -> Any:
+    """The byte, as often as the block has bytes."""
+    return ir.Constant(block.type, [byte] * block.type.count)
+
+
 def _bits(builder: Any, truths: Any, width: int) -> Any:
     found = builder.bitcast(truths, ir.IntType(width))
     return found if width == _WORD.width else builder.zext(found, _WORD)
@@ -40,13 +45,9 @@ def marks(_: Any, text: Any, at: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         block = _load(context, builder, signature.args[0], arguments, BLOCK)
-
-        def each(byte: int) -> Any:
-            return ir.Constant(block.type, [byte] * BLOCK)
-
-        quotes = builder.icmp_unsigned("==", block, each(_QUOTE))
-        beyond = builder.icmp_unsigned(">=", builder.sub(block, each(_SPACE)), each(_PRINTABLE))
-        wrong = builder.or_(beyond, builder.icmp_unsigned("==", block, each(_BACKSLASH)))
+        quotes = builder.icmp_unsigned("==", block, _each(block, _QUOTE))
+        beyond = builder.icmp_unsigned(">=", builder.sub(block, _each(block, _SPACE)), _each(block, _PRINTABLE))
+        wrong = builder.or_(beyond, builder.icmp_unsigned("==", block, _each(block, _BACKSLASH)))
         both = [_bits(builder, truths, BLOCK) for truths in (quotes, wrong)]
         return context.make_tuple(builder, signature.return_type, both)
 
@@ -59,12 +60,8 @@ def digits(_: Any, text: Any, at: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         block = _load(context, builder, signature.args[0], arguments, HALF)
-
-        def each(byte: int) -> Any:
-            return ir.Constant(block.type, [byte] * HALF)
-
-        figures = builder.icmp_unsigned("<", builder.sub(block, each(_ZERO)), each(_TEN))
-        points = builder.icmp_unsigned("==", block, each(_POINT))
+        figures = builder.icmp_unsigned("<", builder.sub(block, _each(block, _ZERO)), _each(block, _TEN))
+        points = builder.icmp_unsigned("==", block, _each(block, _POINT))
         both = [_bits(builder, truths, HALF) for truths in (figures, points)]
         return context.make_tuple(builder, signature.return_type, both)
 
