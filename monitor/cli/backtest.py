@@ -20,13 +20,16 @@ tells nothing without its base rate, and no two are comparable whose base rates 
 - `before_certain` {looks, looks_missed, brier, brier_skill, calibration_error}: the looks during incidents at which the
   miss was not yet certain; a week of failure is full of certain ones
 - `calibration_error` {random, incident, failing}: expected, over ten bins; `reliability` {random, incident, failing}:
-  the bins {p, missed, looks}
-- `coverage` {random, incident, failing}: how often the 90 % interval held the month's end; `coverage_first_month`,
-  `coverage_under_300_requests_a_day`
+  the bins {p, missed, looks}; `calibration_by_chance` {random, incident, failing: {mean, one_in_twenty}}: what a forecast that is
+  right would show on as few months, so an error near the mean is none that these histories can tell
+- `coverage` {random, incident, failing}: how often the 90 % interval held the month's end, and `coverage_interval`: 90 %, by
+  drawing tenants again; `coverage_first_month`, `coverage_under_300_requests_a_day`
 - `policies` {name: {precision, recall, median_lead_hours, caught_with_an_hour, pages_per_missed_tenant_month,
   pages_per_tenant_month}}: the first page of each month. Precision: share of pages whose month is missed. Recall: share
   of missed months that were paged before the miss was certain. Lead: hours from the page to the request that makes it
   certain.
+- `crossing` {median_hours, within_an_hour}: how fast months are lost, from the start of the failure in which the miss becomes
+  certain until it is; a sure page cannot have much more lead than that
 - `m_star_within_25_percent`, `m_star_median_ratio`, `m_star_looks`: the point of no return, predicted over actual
 - `baselines` {name: {brier, brier_skill, log_loss, calibration_error}}
 - `told_the_end` {brier, brier_skill, log_loss, calibration_error}: the forecast when it is told in which minute the
@@ -78,6 +81,8 @@ OF_EACH = (
     "m_star_within_25_percent",
 )
 """The figures told of each history on its own."""
+CHANCE = ("mean", "one_in_twenty")
+"""What is told of the calibration error by chance."""
 REPORT_WIDTH = 132
 """Columns of the tables where no terminal tells."""
 FAR_LEAD_HOURS = 12.0
@@ -287,6 +292,8 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
         others = (one["brier_skill"]["99"], one["log_loss"]["99"], one["calibration_error"])
         table.add_row(name, *scores, *(_pair(other) for other in others))
     console.print(table)
+    usual, most = ({kind: one and one[key] for kind, one in result["calibration_by_chance"].items()} for key in CHANCE)
+    console.print(f"Calibration by chance, were the forecast right: {_pair(usual)}, once in twenty over {_pair(most)}")
     doubt = ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in result["before_certain"].items())
     console.print(f"During incidents, before the miss is certain: {doubt}")
     alike = [f"Brier {name} % {_text(score['failing'])}" for name, score in result["brier"].items()]
@@ -296,9 +303,15 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
     ]
     console.print(f"At all failing minutes alike: {', '.join(alike)}")
     quarters = " ".join(_text(score) for score in result["brier_by_quarter"])
-    console.print(f"The 90 % interval holds {_pair(result['coverage'])}; Brier by quarter of the month: {quarters}")
+    held = " / ".join(_span(result["coverage_interval"][kind]) for kind in ("random", "incident"))
+    console.print(f"The 90 % interval holds {_pair(result['coverage'])} (by the tenants drawn: {held})")
+    console.print(f"Brier by quarter of the month: {quarters}")
     close, ratio = _text(result["m_star_within_25_percent"]), _text(result["m_star_median_ratio"])
     console.print(f"Point of no return: within 25 % in {close} of {result['m_star_looks']} looks, median ratio {ratio}")
+    hours, fast = (
+        _text(result["crossing"][key], digits) for key, digits in (("median_hours", 1), ("within_an_hour", 2))
+    )
+    console.print(f"From a failure's start to the certain miss: median {hours} h, within an hour in {fast}")
     heads = ("first page of a month", "precision", "recall", "median lead", "1 h or more", "pages/miss", "pages/month")
     table = Table(*heads)
     for name, policy in result["policies"].items():
@@ -318,6 +331,10 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
 
 def _text(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _span(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else " to ".join(map(_text, interval))
 
 
 def _pair(scores: Mapping[str, float | None]) -> str:

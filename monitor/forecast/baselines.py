@@ -52,9 +52,11 @@ def baselines(
     now = np.where(facts.failing, facts.severity, facts.background)
     held = facts.severity * facts.volume.upto(rows, np.full(len(months), HOLD_MINUTES))
     so_far = facts.bad / np.maximum(facts.total, 1)
-    fleets = stretches(replace(facts, share_days=np.zeros_like(facts.share_days)), fleet, whoever=True) * rest[:, None]
+    usual = facts.background[:, None]
+    none = replace(facts, share_days=np.zeros_like(facts.share_days))
+    fleets = (usual + stretches(none, fleet, whoever=True)) * rest[:, None]
     own_days = np.where(facts.share_days < OWN_DAYS_LEAST, 0, facts.share_days)
-    blocks = stretches(replace(facts, share_days=own_days), fleet, against=0.0, whoever=True) * rest[:, None]
+    blocks = (usual + stretches(replace(facts, share_days=own_days), fleet, against=0.0, whoever=True)) * rest[:, None]
     failing = np.flatnonzero(facts.failing)
     if failing.size:
         u = uniform(facts.seeds[failing], RESIDUAL)[:, ARRIVING:]

@@ -68,8 +68,8 @@ class Fleet:
     UTC day, when they started): the pooled incidents. `lasting`: how long one still lasts. `rate_shape`, `rate_days`: a
     tenant's incidents a day are Gamma(shape, days). `background`: share of requests that fail outside incidents;
     `daily_variance`: of a day's background relative to its mean, squared, beyond Poisson's. `shares`: (tenants,
-    KEPT + 1) cumulated daily shares of bad requests, `share_days` the days each has, `share_incidents` the incidents in
-    them.
+    KEPT + 1) cumulated daily shares of requests that failed in incidents, `share_days` the days each has, `share_incidents`
+    the incidents in them.
     """
 
     shape: Floats
@@ -225,7 +225,7 @@ def _shares(known: Sequence[History]) -> tuple[Floats, Ints, Ints]:
 
 
 def daily_shares(histories: Sequence[History]) -> tuple[Floats, Ints]:
-    """Cumulated daily shares of bad requests over the finished days of each history, (n, KEPT + 1), and their number.
+    """Cumulated daily shares of requests that failed in incidents, over the finished days of each history, (n, KEPT + 1), and their number.
 
     Row i goes from 0 up to the sum of its days, oldest first, and stays there.
     """
@@ -234,8 +234,10 @@ def daily_shares(histories: Sequence[History]) -> tuple[Floats, Ints]:
     days = np.where(first >= 0, np.minimum(newest - first // DAY, KEPT - 1), 0)
     demand = np.stack([h.days["demand"] for h in histories])
     bad = np.stack([h.days["bad"] for h in histories])
+    quiet = np.stack([h.past().quiet_bad for h in histories])
     numbers = (newest - days)[:, None] + np.arange(KEPT)
-    place = numbers % KEPT
-    share = np.take_along_axis(bad, place, 1) / np.maximum(np.take_along_axis(demand, place, 1), 1)
+    place, since = numbers % KEPT, np.minimum((KEPT - 1 - days)[:, None] + np.arange(KEPT), KEPT - 1)
+    failures = np.take_along_axis(bad, place, 1) - np.take_along_axis(quiet, since, 1)
+    share = failures / np.maximum(np.take_along_axis(demand, place, 1), 1)
     share[np.arange(KEPT) >= days[:, None]] = 0.0
     return np.concatenate([np.zeros((len(histories), 1)), np.cumsum(share, axis=1)], axis=1), days

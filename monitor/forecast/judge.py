@@ -10,7 +10,8 @@ import numpy as np
 from monitor.contract.terms import FULL, label
 from monitor.forecast.backtest import PAGES, THRESHOLDS, Look, Trail
 from monitor.forecast.baselines import NAMES, TOLD
-from monitor.forecast.history import Floats
+from monitor.forecast.generate import Outage
+from monitor.forecast.history import Floats, Ints
 
 KINDS = ("random", "incident", "failing")
 BUDGETS = (0.8, 0.9)
@@ -39,6 +40,7 @@ class _Looks:
         self.quarter = np.array([r.quarter(k.now) for r, k in found], dtype=int)
         self.open = np.array([_open(r.crossed[THRESHOLDS[0]], k.now) for r, k in found], dtype=bool)
         self.tenant = [r.tenant for r, _ in found]
+        self.month = [f"{r.population} {r.period.name}" for r, _ in found]
         inside = [k.made.p05 is not None and k.made.p95 is not None and _inside(r, k) for r, k in found]
         self.covered = np.array(inside, dtype=float)
         self.young = np.array([r.young for r, _ in found], dtype=bool)
@@ -74,7 +76,7 @@ def judge(trails: Sequence[Trail]) -> dict[str, Any]:
         "brier": _scores(looks, _brier),
         "brier_skill": _scores(looks, _skill),
         "before_certain": _before_certain(looks["incident"]),
-        "brier_interval": {kind: _clustered(looks[kind]) for kind in KINDS},
+        "brier_interval": {kind: _clustered(looks[kind], _loss(looks[kind])) for kind in KINDS},
         "log_loss": _scores(looks, _log_loss),
         "brier_by_quarter": [
             _brier(looks["random"].p[here, 0], looks["random"].missed[here, 0])
@@ -85,10 +87,13 @@ def judge(trails: Sequence[Trail]) -> dict[str, Any]:
         ),
         "calibration_error": {kind: _calibration(looks[kind].p[:, 0], looks[kind].missed[:, 0]) for kind in KINDS},
         "reliability": {kind: _reliability(looks[kind].p[:, 0], looks[kind].missed[:, 0]) for kind in KINDS},
+        "calibration_by_chance": {kind: _by_chance(looks[kind]) for kind in KINDS},
         "coverage": {kind: _mean(looks[kind].covered) for kind in KINDS},
+        "coverage_interval": {kind: _clustered(looks[kind], looks[kind].covered) for kind in KINDS},
         "coverage_first_month": _mean(looks["random"].covered[looks["random"].young]),
         "coverage_under_300_requests_a_day": _mean(looks["random"].covered[looks["random"].small]),
         "policies": _policies(trails),
+        "crossing": _crossing(trails),
         **_room(trails),
         "baselines": {name: _simpler(looks, name) for name in NAMES},
         "told_the_end": _simpler(looks, TOLD),
@@ -152,21 +157,50 @@ def _before_certain(looks: _Looks) -> dict[str, float | None]:
     }
 
 
-def _clustered(looks: _Looks) -> tuple[float, float] | None:
-    """The 90 % interval of the Brier score at the first threshold, when tenants are drawn again and again."""
+def _loss(looks: _Looks) -> Floats:
+    """Each look's part of the Brier score at the first threshold."""
+    return np.asarray((looks.p[:, 0] - looks.missed[:, 0]) ** 2)
+
+
+def _clustered(looks: _Looks, values: Floats) -> tuple[float, float] | None:
+    """The 90 % interval of the looks' mean value, when tenants are drawn again and again."""
     if not looks.size:
         return None
     _, owner = np.unique(looks.tenant, return_inverse=True)
-    loss = np.bincount(owner, (looks.p[:, 0] - looks.missed[:, 0]) ** 2)
-    n = np.bincount(owner)
+    total, n = np.bincount(owner, values), np.bincount(owner)
     drawn = np.random.default_rng(1).integers(0, n.size, (RESAMPLES, n.size))
-    low, high = np.quantile(loss[drawn].sum(axis=1) / n[drawn].sum(axis=1), (0.05, 0.95))
+    low, high = np.quantile(total[drawn].sum(axis=1) / n[drawn].sum(axis=1), (0.05, 0.95))
     return float(low), float(high)
+
+
+def _by_chance(looks: _Looks) -> dict[str, float] | None:
+    """The calibration error that a forecast without any would show on as few months: its mean, and what one in twenty would exceed.
+
+    What is said of a month and what becomes of it differ by chance, one month from the next, but alike for all tenants and looks in it: so
+    the months' distances from their bin's mean change sign at random.
+    """
+    if not looks.size:
+        return None
+    p, missed = looks.p[:, 0], looks.missed[:, 0]
+    place = _place(p)
+    distance = p - missed
+    distance = distance - (np.bincount(place, distance) / np.maximum(np.bincount(place), 1))[place]
+    _, owner = np.unique(looks.month, return_inverse=True)
+    months = np.zeros((owner.max() + 1, BINS))
+    np.add.at(months, (owner, place), distance)
+    signs = np.random.default_rng(1).choice((-1.0, 1.0), (RESAMPLES, len(months)))
+    errors = np.abs(signs @ months).sum(axis=1) / looks.size
+    return {"mean": float(errors.mean()), "one_in_twenty": float(np.quantile(errors, 0.95))}
+
+
+def _place(p: Floats) -> Ints:
+    """The bin of each P."""
+    return np.minimum((p * BINS).astype(np.int64), BINS - 1)
 
 
 def _reliability(p: Floats, missed: Floats) -> list[dict[str, float]]:
     """Bins of equal width that have looks in them: mean P, share missed, number of looks."""
-    place = np.minimum((p * BINS).astype(int), BINS - 1)
+    place = _place(p)
     return [
         {"p": float(p[here].mean()), "missed": float(missed[here].mean()), "looks": int(here.sum())}
         for here in (place == b for b in range(BINS))
@@ -216,13 +250,34 @@ def _policy(trails: Sequence[Trail], pages: Sequence[int | None]) -> dict[str, f
     }
 
 
+def _crossing(trails: Sequence[Trail]) -> dict[str, float | None]:
+    """How fast months are lost: from the start of the outage in which the miss becomes certain until it is."""
+    found = [(trail, _crossed_in(trail)) for trail in trails]
+    hours = np.array(
+        [
+            (crossed - max(outage.start, trail.period.start)) / 60
+            for trail, outage in found
+            if outage is not None and (crossed := trail.crossed[THRESHOLDS[0]]) is not None
+        ]
+    )
+    return {
+        "median_hours": float(np.median(hours)) if hours.size else None,
+        "within_an_hour": _mean(hours < 1),
+    }
+
+
+def _crossed_in(trail: Trail) -> Outage | None:
+    """The outage in which the first threshold's miss became certain; None where it was kept, or lost by what fails at all times."""
+    crossed = trail.crossed[THRESHOLDS[0]]
+    return next((o for o in trail.outages if crossed is not None and o.start < crossed <= o.end + 1), None)
+
+
 def _room(trails: Sequence[Trail]) -> dict[str, float | None]:
     """How good the point of no return is: in the outage in which a month is lost, at most five looks each."""
     ratios: list[float] = []
     top = THRESHOLDS[0]
     for trail in trails:
-        crossed = trail.crossed[top]
-        outage = next((o for o in trail.outages if crossed is not None and o.start < crossed <= o.end + 1), None)
+        crossed, outage = trail.crossed[top], _crossed_in(trail)
         if crossed is None or outage is None:
             continue
         said = [

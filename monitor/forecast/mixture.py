@@ -30,8 +30,12 @@ CHUNK = 128
 """Tenants worked on at once: their draws fit into a core's cache. It changes no result."""
 HELD = 720
 """Minutes without a request after which nobody says any more that a failure goes on."""
+SHAPE_REQUESTS = 5.0
+"""Requests with which the fleet's shape holds against a tenant's own, for each day of the week and each hour of the day."""
+EVEN_SHARE = 0.1
+"""The part of the fleet's shape that is taken to be even: a tenant may work when all others sleep."""
 PSEUDO_REQUESTS = 200.0
-"""Requests with which the fleet's shape stands in, for each hour of the week."""
+"""Requests with which those two together stand in, for each hour of the week."""
 VOLUME_SPREAD = 0.06
 YOUNG_SPREAD = 0.3
 """Further spread of the volume of a tenant that has been seen for no full day; it falls with the days."""
@@ -45,7 +49,7 @@ SURVIVORS = 8
 RATE_SHAPE_MOST = 4.0
 BACKGROUND_REQUESTS = 500.0
 BACKGROUND_SPREAD = 0.25
-SEVERITY_REQUESTS = 10.0
+SEVERITY_REQUESTS = 30.0
 CROWD_REQUESTS = 100.0
 """Requests with which the profile holds against the crowd that a failure draws (or scares away)."""
 MOST_INCIDENTS = 12
@@ -255,19 +259,29 @@ def _incidents(histories: Sequence[History]) -> _Incidents:
 
 
 def _profile(histories: Sequence[History], first: Ints, now: Ints, fleet: Fleet) -> Floats:
-    """Expected requests an hour, shape (tenants, 168): means of 28 days, shrunk to the fleet's shape."""
+    """Expected requests an hour, shape (tenants, 168): means of 28 days, shrunk to the tenant's days times its hours, and those to the fleet's.
+
+    A tenant's own day tells by far more than the fleet's: who works elsewhere sleeps at another time.
+    """
+    size = len(histories)
     hours = np.stack([h.hours for h in histories])
-    sums = hours.reshape(len(histories), 4, WEEK).sum(axis=1, dtype=np.float64)
+    sums = hours.reshape(size, 4, WEEK).sum(axis=1, dtype=np.float64)
     newest = np.array([h.newest for h in histories], dtype=np.int64)
     # Most tenants have been seen for as long as others, or for longer than their hours are kept.
     since = np.maximum(first, (newest + 1 - PROFILE_DAYS) * DAY)
     moments, which = np.unique(np.stack((newest, since, now)), axis=1, return_inverse=True)
     seen = _hours_seen(*moments)[which]
-    usual = seen @ fleet.shape
+    shape = (1 - EVEN_SHARE) * fleet.shape + EVEN_SHARE
+    usual = seen @ shape
     level = np.where(usual > 0, sums.sum(axis=1) / np.where(usual > 0, usual, 1), 0.0)
     asked = level > 0
-    pseudo = PSEUDO_REQUESTS / np.maximum(np.where(asked, level, 1.0)[:, None] * fleet.shape, 1e-9)
-    return np.where(asked[:, None], (sums + PSEUDO_REQUESTS) / (seen + pseudo), 0.0)
+    like_fleet = np.where(asked, level, 1.0)[:, None] * shape
+    met, expected = (each.reshape(size, 7, 24) for each in (sums, seen * like_fleet))
+    days = (met.sum(axis=2) + SHAPE_REQUESTS) / (expected.sum(axis=2) + SHAPE_REQUESTS)
+    expected = expected * days[:, :, None]
+    own = (met.sum(axis=1) + SHAPE_REQUESTS) / (expected.sum(axis=1) + SHAPE_REQUESTS)
+    like_own = like_fleet * (days[:, :, None] * own[:, None, :]).reshape(size, WEEK)
+    return np.where(asked[:, None], (sums + PSEUDO_REQUESTS) / (seen + PSEUDO_REQUESTS / like_own), 0.0)
 
 
 def _hours_seen(newest: Ints, since: Ints, now: Ints) -> Floats:
@@ -474,7 +488,7 @@ def _arriving(facts: Facts, fleet: Fleet) -> Floats:
 
 
 def stretches(facts: Facts, fleet: Fleet, against: float = OWN_DAYS, *, whoever: bool = False) -> Floats:
-    """The share of bad requests over past days, as many as are left: (tenants, DRAWS - ARRIVING).
+    """The share of requests that failed in incidents over past days, as many as are left: (tenants, DRAWS - ARRIVING).
 
     A tenant's own d days weigh d / (d + `against`) against the fleet's. Where something fails just now, the tenant is likelier one of those
     that often fail: then the fleet's days are those of a tenant picked by its incidents, and not by its days, unless `whoever`.
@@ -485,7 +499,7 @@ def stretches(facts: Facts, fleet: Fleet, against: float = OWN_DAYS, *, whoever:
     days = facts.share_days[:, None]
     rows = np.arange(days.shape[0])[:, None]
     mine = own < days / np.maximum(days + against, 1)
-    out = np.broadcast_to(facts.background[:, None], u.shape)
+    out = np.zeros(u.shape)
     if fleet.share_days.any():
         whose, start = _picked(fleet.share_days, fleet.share_days, u)
         if fleet.share_incidents.any() and not whoever:
@@ -527,7 +541,7 @@ def answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int], lasts: Floats
 
     spread = np.sqrt(BACKGROUND_SPREAD**2 + np.log1p(fleet.daily_variance / days))[:, None]
     share = facts.background[:, None] * np.exp(spread * _normal(uniform(facts.seeds, _BACKGROUND)))
-    share[:, ARRIVING:] = stretches(facts, fleet)
+    share[:, ARRIVING:] += stretches(facts, fleet)
     failures = share * expected[:, None]
     failures[:, :ARRIVING] += _arriving(facts, fleet)
     requests = np.broadcast_to(expected[:, None], failures.shape).copy()

@@ -11,8 +11,11 @@ from typer.testing import CliRunner
 
 from monitor.cli.backtest import BadCsv, backtest, from_csv, populations_of, report
 from monitor.contract.period import month, month_after
-from monitor.forecast.backtest import Spent, replay
-from monitor.forecast.generate import WORLDS, Crowd, counts, outages
+from monitor.forecast.backtest import THRESHOLDS, Look, Spent, Trail, replay
+from monitor.forecast.baselines import NAMES, TOLD
+from monitor.forecast.generate import WORLDS, Crowd, Outage, counts, outages
+from monitor.forecast.judge import judge
+from monitor.forecast.mixture import Forecast
 
 SEED = 3
 HEADER = "tenant,start,end,failing_share,requests_per_day\n"
@@ -55,6 +58,49 @@ def test_what_is_said_to_be_likely_is(judged):
     result, _ = judged
     assert result["calibration_error"]["random"] < 0.08
     assert result["calibration_error"]["incident"] < 0.15
+
+
+@pytest.mark.parametrize(("off", "told_apart"), [(0.0, False), (0.25, True)])
+def test_an_error_of_calibration_is_told_from_what_chance_makes_of_a_right_forecast(off, told_apart):
+    """Months in which five tenants share their fate; what is said of them is right, or too high by `off`."""
+    rng = np.random.default_rng(SEED)
+    trails = []
+    for number, period in enumerate(months(48)):
+        p = rng.uniform(0.05, 0.7)
+        crossed = period.end - 1 if rng.random() < p else None
+        trails += [trail_of(f"tenant {i} of {number}", period, p + off, crossed) for i in range(5)]
+    result = judge(trails)
+    error, chance = result["calibration_error"]["random"], result["calibration_by_chance"]["random"]
+    assert 0.05 < chance["mean"] < chance["one_in_twenty"] < 0.2
+    assert (error > chance["one_in_twenty"]) == told_apart
+
+
+def months(many):
+    made = [month(2025, 1)]
+    while len(made) < many:
+        made.append(month_after(made[-1]))
+    return made
+
+
+def trail_of(name, period, p, crossed):
+    told = dict.fromkeys(THRESHOLDS, p)
+    made = Forecast(100.0, 0.9, 0.95, 1.0, told, dict.fromkeys(THRESHOLDS), None, failing=False, severity=0.0)
+    simpler = dict.fromkeys((*NAMES, TOLD), np.zeros(len(THRESHOLDS)))
+    look = Look("random", period.start + 1, 0, made, simpler)
+    return Trail("one fate", name, period, 100, 5, dict.fromkeys(THRESHOLDS, crossed), None, False, [], [look])
+
+
+def test_how_fast_months_are_lost_is_measured_from_the_start_of_the_failure_that_loses_them():
+    first, second, third = months(3)
+    trails = [
+        trail_of("slow", first, 0.5, first.start + 700),
+        trail_of("fast", second, 0.5, second.start + 130),
+        trail_of("kept", third, 0.5, None),
+    ]
+    trails[0].outages = [Outage(first.start - 500, first.start + 90, 1.0), Outage(first.start + 100, first.end, 0.5)]
+    trails[1].outages = [Outage(second.start + 100, second.start + 130, 1.0)]
+    trails[2].outages = [Outage(third.start, third.start + 60, 1.0)]
+    assert judge(trails)["crossing"] == {"median_hours": (10 + 0.5) / 2, "within_an_hour": 0.5}
 
 
 def test_the_interval_holds_about_nine_months_of_ten(judged):

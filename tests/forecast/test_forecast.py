@@ -111,6 +111,29 @@ def test_the_point_of_no_return_follows_the_hours_of_the_week():
     assert made.minutes_left[TOP] == pytest.approx(60 + 14 * 60 + (180 - 60 - 30), abs=12)
 
 
+def test_the_point_of_no_return_of_a_small_tenant_follows_its_own_day_and_not_the_fleets():
+    """Some 500 requests a day, all at night, where everybody else works by day; a failure from 21:00."""
+    fleet = Fleet.of([by_hours(50, range(8, 18))[0] for _ in range(20)])
+    history_demand_bad = by_hours(1, [*range(20, 24), *range(4)])
+    _, demand, bad = history_demand_bad
+    since = 28 * DAY + 21 * 60
+    bad[since:] = demand[since:]
+    asked = month(history_demand_bad, since + 60, start=28 * DAY)
+    made = one(asked, fleet)
+    # A month's budget is 144 requests: 60 are gone, and 84 more come in as many minutes.
+    assert made.expected_requests == pytest.approx(30 * 480, rel=0.02)
+    assert made.minutes_left[TOP] == pytest.approx(84, rel=0.15)
+
+
+def by_hours(requests_a_minute, hours):
+    """A history of 58 days without failures, with requests in these hours of the day only."""
+    history, demand, bad = tenant(58, requests_a_minute)
+    demand[~np.isin(np.arange(58 * DAY) % DAY // 60, hours)] = 0
+    for day in range(58):
+        history.replace_day(FIRST + day, demand[day * DAY : (day + 1) * DAY], bad[day * DAY : (day + 1) * DAY])
+    return history, demand, bad
+
+
 def test_nothing_is_left_when_it_is_missed_and_nothing_is_said_when_nothing_fails():
     asked = month(tenant(30, failing=[(0, 2 * DAY, 1.0)]), DAY)
     assert one(asked).minutes_left[TOP] == 0.0
@@ -131,6 +154,15 @@ def test_whoever_fails_just_now_is_taken_for_one_of_those_that_often_fail():
     shares = stretches(facts_of([sound[0], failing[0]], [sound[1], failing[1]], fleet), fleet).mean(axis=1)
     # An hour of every third day is 1.4 % of them, of a tenth of the tenants.
     assert shares == pytest.approx([0.0014, 0.014], rel=0.2)
+
+
+def test_what_fails_at_all_times_elsewhere_fails_there_only():
+    fleet = Fleet.of([tenant(100, background=0.008, seed=n)[0] for n in range(20)])
+    clean = one(month(tenant(58, background=0.0002), 29 * DAY, start=28 * DAY), fleet)
+    assert clean.p05 > 0.995
+    fleet = Fleet.of([tenant(100, background=0.0002, seed=n)[0] for n in range(20)])
+    noisy = one(month(tenant(58, background=0.008), 29 * DAY, start=28 * DAY), fleet)
+    assert noisy.p95 < 0.997
 
 
 def test_maintenance_ahead_takes_requests_out_of_the_month():
