@@ -616,7 +616,7 @@ class Engine:
         """Add to the platform what was read from the table and that no forecast has asked for yet."""
         for tenant in self.tenants.values():
             for number in sorted(tenant.recovered):
-                self.platform.recovered(number, quiet.requests_of(self._peek(tenant, number)))
+                self.platform.recovered(number, self._peek(tenant, number).by_minute())
             tenant.recovered.clear()
 
     def _peek(self, tenant: Tenant, number: int) -> Day:
@@ -772,7 +772,7 @@ class Engine:
                 continue
             if number in tenant.recovered:
                 tenant.recovered.discard(number)
-                self.platform.recovered(number, quiet.requests_of(day))
+                self.platform.recovered(number, day.by_minute())
             tenant.history.replace_day(number, *_counted(day, tenant))
         tenant.unfed.clear()
         tenant.history.close(upto)

@@ -25,11 +25,6 @@ PLATFORM_DAYS = LOOKBACK + 45
 """Days of the platform that are kept: a month until its final statement, and the weeks before that tell its silences."""
 
 
-def requests_of(day: Day) -> Integers:
-    """Requests of any kind by minute of the day, shape (1440,)."""
-    return day.by_minute()
-
-
 class Platform:
     """All tenants of a partition as one."""
 
@@ -140,7 +135,7 @@ def _seen(tenant: Tenant, table: MutableMapping[bytes, bytes]) -> Callable[[int,
             day = tenant.day(number, table)
             if day is not None:
                 base = number * DAY
-                found += int(np.count_nonzero(requests_of(day)[max(first - base, 0) : max(upto - base, 0)]))
+                found += int(np.count_nonzero(day.by_minute()[max(first - base, 0) : max(upto - base, 0)]))
         return found
 
     return seen
@@ -151,6 +146,6 @@ def of_month(tenant: Tenant, day_at: Callable[[int], Day | None], start: int, up
 
     def requests(number: int) -> Integers | None:
         day = day_at(number) if number in tenant.numbers else None
-        return None if day is None else requests_of(day)
+        return None if day is None else day.by_minute()
 
     return silences(requests, start, upto, gaps)

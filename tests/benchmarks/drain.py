@@ -105,9 +105,8 @@ def _speed(run: dict[str, float]) -> float:
     return run["records"] / run["cpu"]
 
 
-def _round(options: argparse.Namespace, bootstrap: str) -> dict[str, dict[str, float]]:
+def _round(options: argparse.Namespace, at: Place) -> dict[str, dict[str, float]]:
     """Make a backlog and let each drain it: the figures by name."""
-    at = harness.place(bootstrap)
     begun = time.monotonic()
     made = harness.backlog(at, options.records, options.tenants, options.minutes, options.seed)
     records = made["good"] + made["bad"]
@@ -120,11 +119,11 @@ def _round(options: argparse.Namespace, bootstrap: str) -> dict[str, dict[str, f
     if not options.no_worker:
         runs["monitor worker"] = drain(at, shlex.split(options.worker), records, options.limit)
     if options.users:
-        other = harness.place(at.bootstrap)
-        harness.backlog(other, options.records, options.tenants, options.minutes, options.seed)
-        secret = {"MONITOR_USERS_SECRET": "of this benchmark"}
-        other = replace(other, environment=other.environment | secret)
-        runs["the same, users counted"] = drain(other, shlex.split(options.worker), records, options.limit)
+        with harness.place(at.bootstrap) as other:
+            harness.backlog(other, options.records, options.tenants, options.minutes, options.seed)
+            secret = {"MONITOR_USERS_SECRET": "of this benchmark"}
+            counting = replace(other, environment=other.environment | secret)
+            runs["the same, users counted"] = drain(counting, shlex.split(options.worker), records, options.limit)
     for topology in options.peers:
         runs[f"Kafka Streams, {topology}"] = peer(at, topology, made["good"], options.limit)
     if not options.no_worker:
@@ -157,7 +156,10 @@ def main() -> None:
     if options.peers:
         subprocess.run(["mvn", "-B", "-q", "-Dstyle.color=never", "package"], cwd=PEERS, check=True)
     bootstrap = harness.broker(options.bootstrap)
-    rounds = [_round(options, bootstrap) for _ in range(options.rounds)]
+    rounds = []
+    for _ in range(options.rounds):
+        with harness.place(bootstrap) as at:
+            rounds.append(_round(options, at))
     rows = [["", "wall s", "CPU s", "before ready", "memory MB", "records/s", "records/CPU s", "monitor is"]]
     for name in rounds[0]:
         runs = [each[name] for each in rounds]

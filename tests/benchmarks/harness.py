@@ -1,6 +1,6 @@
 """What the benchmarks share: a backlog in topics of their own, programs started and measured, and tables printed.
 
-Nothing is left behind but the topics: each run has a new prefix, and programs are ended by their process id.
+Nothing is left behind: each run has topics of its own, which are deleted, and programs are ended by their process id.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from monitor.cli.load import backfill
 from monitor.local import traffic
@@ -73,8 +74,9 @@ def broker(given: str | None) -> str:
         sys.exit(f"no broker: {error}; or give --bootstrap")
 
 
-def place(bootstrap: str) -> Place:
-    """Make a run's topics with 8 partitions each, as `monitor topics apply` does. Only a broker on this machine."""
+@contextmanager
+def place(bootstrap: str) -> Iterator[Place]:
+    """Make a run's topics with 8 partitions each, as `monitor topics apply` does, and delete them in the end. Only a broker on this machine."""
     for address in bootstrap.split(","):
         if address.rpartition(":")[0] not in {"127.0.0.1", "localhost", "[::1]"}:
             sys.exit(f"expected a broker on the loopback interface, found {address}: a benchmark is no load for others")
@@ -89,8 +91,14 @@ def place(bootstrap: str) -> Place:
         "MONITOR_PARTITIONS": "8",
         "PYTHONPATH": str(ROOT),
     }
-    asyncio.run(topics.apply(load(environment)))
-    return Place(bootstrap, prefix, port, environment)
+    try:
+        asyncio.run(topics.apply(load(environment)))
+        yield Place(bootstrap, prefix, port, environment)
+    finally:
+        admin = AdminClient({"bootstrap.servers": bootstrap})
+        mine = [name for name in admin.list_topics(timeout=10).topics if name.startswith(prefix)]
+        for done in admin.delete_topics(mine).values() if mine else ():
+            done.result()
 
 
 def drawn(records: int, tenants: int, minutes: int, seed: int) -> tuple[traffic.Fleet, traffic.Requests]:

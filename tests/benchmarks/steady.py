@@ -89,6 +89,13 @@ class Probes:
                         self.latency_s.append(time.monotonic() - begun)
 
 
+def _traffic(options: argparse.Namespace, at: Place) -> list[str]:
+    """The command that sends requests for as long as it is measured."""
+    where = ["--bootstrap", at.bootstrap, "--topic", at.source, "--requests", "0", "--json"]
+    how_many = ["--tenants", str(options.tenants), "--rate", str(options.rate), "--for", str(options.seconds + 20)]
+    return [*shlex.split(options.load), *where, *how_many]
+
+
 def main() -> None:
     """Run the worker and the traffic, measure, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -101,24 +108,13 @@ def main() -> None:
     parser.add_argument("--load", default=f"{MONITOR} load", help="the command that makes the traffic")
     options = parser.parse_args()
 
-    at = harness.place(harness.broker(options.bootstrap))
-    traffic = [
-        *shlex.split(options.load),
-        "--bootstrap",
-        at.bootstrap,
-        "--topic",
-        at.source,
-        "--requests",
-        "0",
-        "--json",
-    ]
-    traffic += ["--tenants", str(options.tenants), "--rate", str(options.rate), "--for", str(options.seconds + 20)]
     with (
+        harness.place(harness.broker(options.bootstrap)) as at,
         tempfile.TemporaryDirectory() as directory,
         program(shlex.split(options.worker), at.environment | {"MONITOR_DATA_DIR": directory}) as worker,
     ):
         await_ready(worker, at.port)
-        with program(traffic, at.environment) as load:
+        with program(_traffic(options, at), at.environment) as load:
             probes = Probes(at, options.every)
             time.sleep(10)
             source = harness.Offsets(at.bootstrap, at.prefix + "monitor", at.source)
