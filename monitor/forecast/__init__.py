@@ -6,7 +6,7 @@ arguments; the draws are seeded by tenant and period, so a replay gives the same
 """
 
 from monitor.forecast.fleet import Fleet
-from monitor.forecast.history import History, warm
-from monitor.forecast.mixture import Forecast, MonthSoFar, forecast
+from monitor.forecast.history import History
+from monitor.forecast.mixture import Forecast, MonthSoFar, forecast, warm
 
 __all__ = ["Fleet", "Forecast", "History", "MonthSoFar", "forecast", "warm"]

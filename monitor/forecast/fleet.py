@@ -225,19 +225,6 @@ def _shares(known: Sequence[History]) -> tuple[Floats, Ints, Ints]:
 
 
 def daily_shares(histories: Sequence[History]) -> tuple[Floats, Ints]:
-    """Cumulated daily shares of requests that failed in incidents, over the finished days of each history, (n, KEPT + 1), and their number.
-
-    Row i goes from 0 up to the sum of its days, oldest first, and stays there.
-    """
-    newest = np.array([h.newest for h in histories], dtype=np.int64)
-    first = np.array([h.past().first for h in histories], dtype=np.int64)
-    days = np.where(first >= 0, np.minimum(newest - first // DAY, KEPT - 1), 0)
-    demand = np.stack([h.days["demand"] for h in histories])
-    bad = np.stack([h.days["bad"] for h in histories])
-    quiet = np.stack([h.past().quiet_bad for h in histories])
-    numbers = (newest - days)[:, None] + np.arange(KEPT)
-    place, since = numbers % KEPT, np.minimum((KEPT - 1 - days)[:, None] + np.arange(KEPT), KEPT - 1)
-    failures = np.take_along_axis(bad, place, 1) - np.take_along_axis(quiet, since, 1)
-    share = failures / np.maximum(np.take_along_axis(demand, place, 1), 1)
-    share[np.arange(KEPT) >= days[:, None]] = 0.0
-    return np.concatenate([np.zeros((len(histories), 1)), np.cumsum(share, axis=1)], axis=1), days
+    """`History.shares` of each: (n, KEPT + 1), and (n,)."""
+    shares, days = zip(*(h.shares() for h in histories), strict=True)
+    return np.stack(shares), np.array(days, dtype=np.int64)

@@ -132,11 +132,6 @@ def _survey(demand: Ints, bad: Ints, hours: Ints, rhythm: Ints) -> tuple[int, in
     return first, last, requests, failures
 
 
-def warm() -> None:
-    """Have the compiled code of the detector at hand."""
-    digest(np.ones(DAY, dtype=np.int64), np.zeros(DAY, dtype=np.int64))
-
-
 def _incident(row: list[int]) -> Incident:
     start, end, requests, failures, still = row
     return Incident(start, end, requests, failures, open=bool(still))
@@ -281,11 +276,22 @@ class History:
             self._past = self._read()
         return self._past
 
-    def _read(self) -> Past:
+    def shares(self) -> tuple[Floats, int]:
+        """Cumulated daily shares of requests that failed in incidents, over the finished days since the first request, and their number.
+
+        Of shape (KEPT + 1,): from 0 up to the sum of the days, oldest first; there it stays.
+        """
+        settled = self._finished()
+        return settled.shares, settled.days
+
+    def _finished(self) -> _Settled:
         # Only the newest day changes from minute to minute.
         if self._settled is None:
             self._settled = self._settle()
-        before, columns, (quiet_demand, quiet_bad) = self._settled
+        return self._settled
+
+    def _read(self) -> Past:
+        before, columns, (quiet_demand, quiet_bad), _, _ = self._finished()
         reading = before.copy()
         row = self.days[self.newest % KEPT]
         reading.take(row, KEPT - 1, self.newest, self._incidents.get(self.newest, ()))
@@ -337,7 +343,13 @@ class History:
         columns = _columns(reading.ended)
         reading.ended.clear()
         quiet = int(quiet_demand[-QUIET_DAYS:].sum()), int(quiet_bad[-QUIET_DAYS:].sum())
-        return _Settled(reading, columns, quiet)
+        days = self.newest - reading.first // DAY if reading.first >= 0 else 0
+        shares = np.zeros(KEPT + 1)
+        if days:
+            failures = rows["bad"][-days:] - quiet_bad[:-1][-days:]
+            shares[1 : days + 1] = np.cumsum(failures / np.maximum(rows["demand"][-days:], 1))
+            shares[days + 1 :] = shares[days]
+        return _Settled(reading, columns, quiet, shares, days)
 
 
 @dataclass(slots=True)
@@ -426,13 +438,17 @@ def _columns(incidents: list[Incident]) -> tuple[Ints, Floats, Floats]:
 
 
 class _Settled(NamedTuple):
-    """The days before the newest: as they were read, their ended incidents as columns, and `Past.quiet` of them."""
+    """The days before the newest: as they were read, their ended incidents as columns, `Past.quiet` of them, and what `History.shares` tells."""
 
     reading: _Reading
     columns: tuple[Ints, Floats, Floats]
     quiet: tuple[int, int]
+    shares: Floats
+    days: int
 
 
 _NO_COUNTS = np.zeros(KEPT, dtype=np.int64)
-_NOTHING_SETTLED = _Settled(_Reading([], None, -1, -1, _NO_COUNTS, _NO_COUNTS), _columns([]), (0, 0))
+_NOTHING_SETTLED = _Settled(
+    _Reading([], None, -1, -1, _NO_COUNTS, _NO_COUNTS), _columns([]), (0, 0), np.zeros(KEPT + 1), 0
+)
 """Before the first day."""

@@ -18,6 +18,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.compiled import compiled
 from monitor.contract.period import DAY
 from monitor.contract.terms import FULL
 from monitor.forecast.fleet import LAW_LEAST, WEEK, Fleet, daily_shares, decayed, decayed_days
@@ -125,6 +126,14 @@ def forecast(
             facts_of(months[first : first + CHUNK], histories[first : first + CHUNK], fleet), fleet, thresholds
         )
     return made
+
+
+def warm() -> None:
+    """Have the compiled code at hand: the detector's, and that of the draws."""
+    history, minutes = History(), np.ones(DAY, dtype=np.int64)
+    for day in range(2):
+        history.replace_day(day, minutes, minutes)
+    forecast([MonthSoFar("", 0, 3 * DAY, 2 * DAY, 0, 2 * DAY)], [history], Fleet.of([history]))
 
 
 # -- what is known
@@ -321,16 +330,13 @@ class _Volume:
         size = len(profile)
         self.left = (end - since).astype(np.float64)
         cells = max(int(np.ceil(self.left.max(initial=0) / 60)), 1)
-        part = (since % 60 / 60)[:, None]
-        hour = (since // 60)[:, None] + np.arange(WEEK)
-        week = (1 - part) * np.take_along_axis(profile, hour % WEEK, 1) + part * np.take_along_axis(
-            profile, (hour + 1) % WEEK, 1
-        )
-        self.cells = np.tile(week, (1, cells // WEEK + 1))[:, : cells + 1]
+        self.cells = np.empty((size, cells + 1))
+        _cut(profile, since, self.cells)
         for row, windows in enumerate(maintenance):
             if windows:
                 self.cells[row] *= _open_share(windows, int(since[row]), cells + 1)
-        self.sums = np.concatenate([np.zeros((size, 1)), np.cumsum(self.cells, axis=1)], axis=1)
+        self.sums = np.zeros((size, cells + 2))
+        np.cumsum(self.cells, axis=1, out=self.sums[:, 1:])
         self.all = self.upto(np.arange(size), self.left)
 
     def upto(self, rows: Ints, minutes: Floats) -> Floats:
@@ -348,6 +354,17 @@ class _Volume:
         cell = int(np.searchsorted(self.sums[row], requests)) - 1
         hours = cell + (requests - float(self.sums[row, cell])) / float(self.cells[row, cell])
         return min(60 * hours, float(self.left[row]))
+
+
+@compiled
+def _cut(profile: Floats, since: Ints, cells: Floats) -> None:
+    """Cut each tenant's weeks from the minute `since` on into hours."""
+    for row in range(cells.shape[0]):
+        first, part = since[row] // 60, since[row] % 60 / 60
+        for place in range(cells.shape[1]):
+            hour = (first + place) % WEEK
+            after = hour + 1 if hour + 1 < WEEK else 0
+            cells[row, place] = (1 - part) * profile[row, hour] + part * profile[row, after]
 
 
 def _open_share(windows: tuple[tuple[int, int], ...], since: int, cells: int) -> Floats:
@@ -377,21 +394,32 @@ def _stratified() -> Floats:
 _POINTS = _stratified()
 _CELLS = 4096
 _NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / _CELLS) for i in range(_CELLS)])
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def _hashed(keys: NDArray[np.uint64]) -> Floats:
-    """Uniform numbers in [0, 1) from keys, as splitmix64 does it."""
-    z = keys * _GOLDEN
+@compiled
+def _hash(key: np.uint64) -> float:
+    """A uniform number in [0, 1) from a key, as splitmix64 does it."""
+    z = key * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53)
+    return ((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+
+
+@compiled
+def _turn(seeds: NDArray[np.uint64], dimension: int, points: Floats, out: Floats) -> None:
+    """Turn one dimension's points round in [0, 1) by what is hashed from each seed."""
+    for row in range(seeds.size):
+        by = _hash(seeds[row] + np.uint64(dimension + 1))
+        for draw in range(points.size):
+            turned = points[draw] + by
+            out[row, draw] = turned - 1 if turned >= 1 else turned
 
 
 def uniform(seeds: NDArray[np.uint64], dimension: int) -> Floats:
     """The tenants' points in one dimension, shape (tenants, DRAWS)."""
-    turned = _POINTS[dimension] + _hashed(seeds + np.uint64(dimension + 1))[:, None]
-    return np.asarray(turned - (turned >= 1))
+    out = np.empty((seeds.size, DRAWS))
+    _turn(seeds, dimension, _POINTS[dimension], out)
+    return out
 
 
 def _normal(uniform: Floats) -> Floats:
@@ -452,39 +480,67 @@ def _pace(incidents: _Incidents, centre: float) -> Floats:
     return np.asarray(np.exp(off / (counts + OWN_INCIDENTS)))
 
 
-def _arriving(facts: Facts, fleet: Fleet) -> Floats:
+def arriving(facts: Facts, fleet: Fleet) -> Floats:
     """Failures of incidents that will start later, (tenants, ARRIVING): Poisson's arrivals at a Gamma rate."""
-    days = facts.left / DAY
     u = uniform(facts.seeds, _COUNT)[:, :ARRIVING]
-    odds = days / (facts.rate_days + days)
-    chance = (1 - odds) ** facts.rate_shape
-    below = chance.copy()
-    counts = np.zeros(u.shape, dtype=np.int64)
-    for n in range(1, MOST_INCIDENTS + 1):
-        counts += u > below[:, None]
-        chance = chance * odds * (facts.rate_shape + n - 1) / n
-        below += chance
-    flat = np.repeat(np.arange(counts.size), counts.ravel())
-    row, draw = np.divmod(flat, ARRIVING)
-    nth = np.arange(flat.size) - np.repeat(np.cumsum(counts) - counts.ravel(), counts.ravel())
-    key = facts.seeds[row] + ((draw * MOST_INCIDENTS + nth) * 4 + 1000).astype(np.uint64)
-    when, whose, which, law = (_hashed(key + np.uint64(i)) for i in range(4))
-    own = facts.incidents.counts[row]
-    mine = whose < own / (own + OWN_INCIDENTS)
-    pool = (which * fleet.durations.size).astype(np.int64)
-    place = (facts.incidents.offsets[row] + (which * own).astype(np.int64))[mine]
-    lasting, severity = fleet.durations[pool], fleet.severities[pool]
-    # Half the fleet's are as long as its law says, which knows of longer ones than have been.
-    lawful = law < 0.5
-    lasting[lawful] = (facts.pace[row] * fleet.lasting.residual(np.zeros(law.size), 2 * law % 1.0))[lawful]
-    lasting[mine], severity[mine] = facts.incidents.durations[place], facts.incidents.severities[place]
-    hour = fleet.hours[pool]
-    hour[mine] = facts.incidents.hours[place]
-    # On any of the days left, at the hour of the day at which that incident started.
-    start = (np.floor(when * days[row]) + (hour / 24 - facts.clock[row]) % 1.0) * DAY
-    start = np.where(start < facts.left[row], start, when * facts.left[row])
-    cost = severity * (facts.volume.upto(row, start + lasting) - facts.volume.upto(row, start))
-    return np.asarray(np.bincount(flat, cost, counts.size).reshape(counts.shape), dtype=np.float64)
+    out = np.zeros(u.shape)
+    own, volume, law = facts.incidents, facts.volume, fleet.lasting
+    _arrive(
+        facts.seeds, u, facts.left, facts.clock, facts.rate_shape, facts.rate_days, facts.pace * law.scale[0], -1 / law.k[0],
+        own.offsets, own.durations, own.severities, own.hours, fleet.durations, fleet.severities, fleet.hours,
+        volume.sums, volume.cells, out,
+    )  # fmt: skip
+    return out
+
+
+@compiled
+def _arrive(
+    seeds: NDArray[np.uint64], u: Floats, left: Floats, clock: Floats, rate_shape: Floats, rate_days: Floats, scale: Floats, power: float,
+    offsets: Ints, durations: Floats, severities: Floats, hours: Floats, pool_durations: Floats, pool_severities: Floats, pool_hours: Floats,
+    sums: Floats, cells: Floats, out: Floats,
+) -> None:  # fmt: skip
+    """Add up in `out` what each tenant's later incidents cost in each of its draws.
+
+    Of the fleet's, half are as long as its law says, which knows of longer ones than have been: `scale` and `power` are the law's.
+    """
+    for row in range(u.shape[0]):
+        days = left[row] / DAY
+        odds = days / (rate_days[row] + days)
+        none = (1 - odds) ** rate_shape[row]
+        own = offsets[row + 1] - offsets[row]
+        mine = own / (own + OWN_INCIDENTS)
+        for draw in range(u.shape[1]):
+            n, chance, below = 0, none, none
+            while n < MOST_INCIDENTS and u[row, draw] > below:
+                key = seeds[row] + np.uint64((draw * MOST_INCIDENTS + n) * 4 + 1000)
+                n += 1
+                chance *= odds * (rate_shape[row] + n - 1) / n
+                below += chance
+                when, which = _hash(key), _hash(key + np.uint64(2))
+                if _hash(key + np.uint64(1)) < mine:
+                    place = offsets[row] + int(which * own)
+                    lasting, severity, hour = durations[place], severities[place], hours[place]
+                else:
+                    place = int(which * pool_durations.size)
+                    lasting, severity, hour = pool_durations[place], pool_severities[place], pool_hours[place]
+                    law = _hash(key + np.uint64(3))
+                    if law < 0.5:
+                        lasting = scale[row] * ((1 - 2 * law) ** power - 1)
+                # On any of the days left, at the hour of the day at which that incident started.
+                start = (np.floor(when * days) + (hour / 24 - clock[row]) % 1.0) * DAY
+                if start >= left[row]:
+                    start = when * left[row]
+                met = _upto(sums[row], cells[row], min(start + lasting, left[row])) - _upto(
+                    sums[row], cells[row], start
+                )
+                out[row, draw] += severity * met
+
+
+@compiled
+def _upto(sums: Floats, cells: Floats, minutes: float) -> float:
+    """Expected requests of a tenant in the first `minutes`."""
+    cell = int(minutes / 60)
+    return float(sums[cell] + (minutes / 60 - cell) * cells[cell])
 
 
 def stretches(facts: Facts, fleet: Fleet, against: float = OWN_DAYS, *, whoever: bool = False) -> Floats:
@@ -495,19 +551,18 @@ def stretches(facts: Facts, fleet: Fleet, against: float = OWN_DAYS, *, whoever:
     """
     u = uniform(facts.seeds, _WINDOW)[:, ARRIVING:]
     own = uniform(facts.seeds, _COUNT)[:, ARRIVING:]
-    length = np.maximum(np.ceil(facts.left / DAY), 1).astype(np.int64)[:, None]
-    days = facts.share_days[:, None]
-    rows = np.arange(days.shape[0])[:, None]
-    mine = own < days / np.maximum(days + against, 1)
+    length = np.maximum(np.ceil(facts.left / DAY), 1).astype(np.int64)
     out = np.zeros(u.shape)
     if fleet.share_days.any():
         whose, start = _picked(fleet.share_days, fleet.share_days, u)
         if fleet.share_incidents.any() and not whoever:
             met = _picked(fleet.share_incidents, fleet.share_days, u[facts.failing])
             whose[facts.failing], start[facts.failing] = met
-        out = _stretch(fleet.shares, whose, fleet.share_days[whose], start, length)
-    theirs = _stretch(facts.shares, rows, np.maximum(days, 1), (u * days).astype(np.int64), length)
-    return np.where(mine, theirs, out)
+        _stretch(fleet.shares, whose, fleet.share_days[whose], start, length, out)
+    days = np.broadcast_to(facts.share_days[:, None], u.shape)
+    theirs, rows = np.zeros(u.shape), np.broadcast_to(np.arange(len(u))[:, None], u.shape)
+    _stretch(facts.shares, rows, np.maximum(days, 1), (u * days).astype(np.int64), length, theirs)
+    return np.where(own < days / np.maximum(days + against, 1), theirs, out)
 
 
 def _picked(weights: Ints, days: Ints, u: Floats) -> tuple[Ints, Ints]:
@@ -519,15 +574,15 @@ def _picked(weights: Ints, days: Ints, u: Floats) -> tuple[Ints, Ints]:
     return whose, np.minimum((within * days[whose]).astype(np.int64), days[whose] - 1)
 
 
-def _stretch(sums: Floats, rows: Ints, days: Ints, start: Ints, length: Ints) -> Floats:
-    """Mean daily share over `length` days from `start`, going round after the last."""
-    rounds, rest = np.divmod(length, days)
-    end = start + rest
-    over = np.maximum(end - days, 0)
-    whole = sums[rows, days]
-    return np.asarray(
-        (rounds * whole + sums[rows, np.minimum(end, days)] - sums[rows, start] + sums[rows, over]) / length
-    )
+@compiled
+def _stretch(sums: Floats, rows: Ints, days: Ints, start: Ints, length: Ints, out: Floats) -> None:
+    """Mean daily share over `length` days from `start`, going round after the last; of (tenants, draws), `length` of (tenants,)."""
+    for row in range(out.shape[0]):
+        for draw in range(out.shape[1]):
+            whose, many, since = rows[row, draw], days[row, draw], start[row, draw]
+            rounds, end = length[row] // many, since + length[row] % many
+            part = sums[whose, min(end, many)] - sums[whose, since] + sums[whose, max(end - many, 0)]
+            out[row, draw] = (rounds * sums[whose, many] + part) / length[row]
 
 
 def answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int], lasts: Floats | None = None) -> list[Forecast]:
@@ -543,7 +598,7 @@ def answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int], lasts: Floats
     share = facts.background[:, None] * np.exp(spread * _normal(uniform(facts.seeds, _BACKGROUND)))
     share[:, ARRIVING:] += stretches(facts, fleet)
     failures = share * expected[:, None]
-    failures[:, :ARRIVING] += _arriving(facts, fleet)
+    failures[:, :ARRIVING] += arriving(facts, fleet)
     requests = np.broadcast_to(expected[:, None], failures.shape).copy()
     rows = np.flatnonzero(facts.failing)
     if rows.size:
@@ -551,26 +606,17 @@ def answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int], lasts: Floats
         more_failures, more_requests = _present_failure(facts, rows, minutes)
         failures[rows] += more_failures
         requests[rows] += more_requests
-    requests *= volume
-    failures = np.minimum(failures * volume, requests)
-    z = _normal(uniform(facts.seeds, _NOISE))
-    drawn = np.floor(
-        failures + np.sqrt(failures) * z + (z * z - 1) / 6 + 0.5
-    )  # Poisson's quantile, after Cornish and Fisher
-    failures = np.where(failures > 0, np.clip(drawn, 0, requests), 0.0)
-
-    total = facts.total[:, None] + requests
-    bad = facts.bad[:, None] + failures
+    z, limits = _normal(uniform(facts.seeds, _NOISE)), FULL - np.array(thresholds, dtype=np.float64)
+    below, most = np.zeros((size, len(thresholds)), dtype=np.int64), np.zeros(size)
+    _end(failures, requests, volume, z, facts.total, facts.bad, limits, below, most)
     probability = []
-    failed, most = FULL * bad, total.max(axis=1)
-    for threshold in thresholds:
-        missed = np.count_nonzero(failed > (FULL - threshold) * total, axis=1) / DRAWS
-        certain = FULL * facts.bad > (FULL - threshold) * most
+    for limit, missed in zip(limits, (below / DRAWS).T, strict=True):
+        certain = FULL * facts.bad > limit * most
         open_still = (expected > 0) & ~certain
         probability.append(np.where(certain, 1.0, np.where(open_still, np.clip(missed, FLOOR, 1 - FLOOR), missed)))
     asked = facts.total + expected > 0
     at = [round(q * (DRAWS - 1)) for q in (0.5, *LEVELS, *(1 - level for level in LEVELS))]
-    middle, *tails = np.partition(1 - bad / np.maximum(total, 1e-9), at, axis=1)[:, at].T
+    middle, *tails = np.partition(failures, at, axis=1)[:, at].T
     lows, highs = (dict(zip(LEVELS, part, strict=True)) for part in (tails[: len(LEVELS)], tails[len(LEVELS) :]))
     low = np.where(facts.failing, lows[FAILING_TAIL], lows[TAIL])
     high = np.where(facts.failing, highs[FAILING_TAIL], highs[TAIL])
@@ -596,6 +642,30 @@ def answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int], lasts: Floats
             )
         )
     return made
+
+
+@compiled
+def _end(
+    failures: Floats, requests: Floats, volume: Floats, z: Floats, total: Floats, bad: Floats, limits: Floats, below: Ints, most: Floats
+) -> None:  # fmt: skip
+    """Turn each draw's `failures` still to come into the availability at the end, and count in `below` those beyond each limit.
+
+    `limits`: basis points that may fail. `most`: takes the most requests that a draw of the tenant's has.
+    """
+    for row in range(failures.shape[0]):
+        for draw in range(failures.shape[1]):
+            n = requests[row, draw] * volume[row, draw]
+            mean = min(failures[row, draw] * volume[row, draw], n)
+            drawn = 0.0
+            if mean > 0:  # Poisson's quantile, after Cornish and Fisher
+                normal = z[row, draw]
+                drawn = np.floor(mean + np.sqrt(mean) * normal + (normal * normal - 1) / 6 + 0.5)
+                drawn = min(max(drawn, 0.0), n)
+            whole, failed = total[row] + n, bad[row] + drawn
+            failures[row, draw] = 1 - failed / max(whole, 1e-9)
+            most[row] = max(most[row], whole)
+            for place in range(limits.size):
+                below[row, place] += FULL * failed > limits[place] * whole
 
 
 def _minutes_left(facts: Facts, row: int, threshold: int) -> float | None:

@@ -6,6 +6,7 @@ import gc
 import json
 import time
 
+import numpy as np
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from numba.core.dispatcher import Dispatcher
 
@@ -13,6 +14,7 @@ from monitor.cli.worker import warm
 from monitor.counting import frame as frames
 from monitor.counting.chunk import Chunk, Reader
 from monitor.engine.engine import TICK_MS, Engine
+from monitor.forecast import Fleet, History, MonthSoFar, forecast
 from monitor.stream import batches
 from monitor.stream.blocks import Batch, Block, Buffer
 
@@ -54,4 +56,18 @@ def test_all_compiled_code_is_at_hand_before_the_first_record_is_read() -> None:
     assert [(status["bad"], status["projected"] is not None) for status in statuses] == [
         (len(range(n, RECORDS, 9)), True) for n in range(9)
     ]
+    assert at_hand() == before
+
+
+def test_all_compiled_code_of_forecasts_is_at_hand_for_tenants_with_a_past() -> None:
+    history, demand = History(), np.full(1440, 20, dtype=np.int64)
+    bad = np.where(np.arange(1440) < 90, 20, 0)
+    for day in range(40):
+        history.replace_day(day, demand, bad if day % 7 == 0 else 0 * bad)
+    months = [MonthSoFar("a", 31 * 1440, 59 * 1440, 40 * 1440, 9 * 28_800, 0)]
+
+    warm()
+    before = at_hand()
+    (made,) = forecast(months, [history], Fleet.of([history]))
+    assert made.expected_requests > 28 * 28_700
     assert at_hand() == before

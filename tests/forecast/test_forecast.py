@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from monitor.forecast import Fleet, History, MonthSoFar, forecast
-from monitor.forecast.mixture import CHUNK, facts_of, stretches
+from monitor.forecast.mixture import (
+    ARRIVING,
+    CHUNK,
+    MOST_INCIDENTS,
+    OWN_INCIDENTS,
+    arriving,
+    facts_of,
+    stretches,
+    uniform,
+)
 
 DAY = 1440
 FIRST = 20_002
@@ -232,3 +241,61 @@ def test_a_percentage_is_refused_as_a_threshold():
 def test_a_month_without_its_history_is_refused():
     with pytest.raises(ValueError, match="expected a history for each month, found 0 for 1"):
         forecast([MonthSoFar("a", 0, 1, 0, 0, 0)], [], Fleet.of([]))
+
+
+def test_later_failures_are_those_of_the_formulas_in_numpy():
+    """Tenants of all kinds at once: new, by night, with many past failures, in failure, with maintenance ahead."""
+    often = [(d * DAY + 900, d * DAY + 900 + 40 * (d % 5 + 1), 0.7) for d in range(1, 43, 3)]
+    asked = [
+        month(tenant(2), DAY // 2, name="new"),
+        month(by_hours(1, [22, 23, 0, 1]), 43 * DAY + 30, start=28 * DAY, name="by night"),
+        month(tenant(58, failing=often), 43 * DAY + 30, start=28 * DAY, name="often"),
+        month(tenant(58, failing=[(43 * DAY, 50 * DAY, 0.2)]), 43 * DAY + 95, start=28 * DAY, name="in failure"),
+    ]
+    shut = ((asked[2][0].now + 70, asked[2][0].now + 500),)
+    months = [replace(each, maintenance=shut) if each.tenant == "often" else each for each, _ in asked]
+    histories = [history for _, history in asked]
+    fleet = Fleet.of(histories)
+    facts = facts_of(months, histories, fleet)
+    made = arriving(facts, fleet)
+    assert (made > 0).any(axis=1).all()
+    assert made == pytest.approx(arriving_in_numpy(facts, fleet), rel=1e-9, abs=1e-9)
+
+
+def arriving_in_numpy(facts, fleet):
+    """Poisson's arrivals at a Gamma rate, for all tenants and draws at once."""
+    days = facts.left / DAY
+    u = uniform(facts.seeds, 4)[:, :ARRIVING]
+    odds = days / (facts.rate_days + days)
+    n = np.arange(1, MOST_INCIDENTS)
+    steps = odds[:, None] * (facts.rate_shape[:, None] + n - 1) / n
+    chances = (1 - odds[:, None]) ** facts.rate_shape[:, None] * np.cumprod(np.insert(steps, 0, 1.0, axis=1), axis=1)
+    many = (u[:, :, None] > np.cumsum(chances, axis=1)[:, None, :]).sum(axis=2)
+    row, draw, nth = np.nonzero(np.arange(MOST_INCIDENTS) < many[:, :, None])
+    key = facts.seeds[row] + ((draw * MOST_INCIDENTS + nth) * 4 + 1000).astype(np.uint64)
+    when, whose, which, law = (splitmix(key + np.uint64(i)) for i in range(4))
+
+    own = facts.incidents.counts[row]
+    mine = whose < own / (own + OWN_INCIDENTS)
+    theirs = (which * fleet.durations.size).astype(int)
+    ours = np.minimum(facts.incidents.offsets[row] + (which * own).astype(int), facts.incidents.durations.size - 1)
+    lawful = facts.pace[row] * fleet.lasting.residual(np.zeros(law.size), 2 * law % 1.0)
+    lasting = np.where(law < 0.5, lawful, fleet.durations[theirs])
+    lasting = np.where(mine, facts.incidents.durations[ours], lasting)
+    severity = np.where(mine, facts.incidents.severities[ours], fleet.severities[theirs])
+    hour = np.where(mine, facts.incidents.hours[ours], fleet.hours[theirs])
+
+    start = (np.floor(when * days[row]) + (hour / 24 - facts.clock[row]) % 1.0) * DAY
+    start = np.where(start < facts.left[row], start, when * facts.left[row])
+    cost = severity * (facts.volume.upto(row, start + lasting) - facts.volume.upto(row, start))
+    out = np.zeros(u.shape)
+    np.add.at(out, (row, draw), cost)
+    return out
+
+
+def splitmix(keys):
+    """Uniform numbers in [0, 1) from 64 bits each."""
+    z = keys * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (z ^ (z >> np.uint64(31))) / 2.0**64
