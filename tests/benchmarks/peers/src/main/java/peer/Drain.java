@@ -72,7 +72,7 @@ public final class Drain {
         boolean dsl = args[3].equals("dsl");
 
         Properties properties = new Properties();
-        properties.put(StreamsConfig.APPLICATION_ID_CONFIG, "peer-" + args[3] + "-" + ProcessHandle.current().pid());
+        properties.put(StreamsConfig.APPLICATION_ID_CONFIG, args[1] + "-" + args[3] + "-" + ProcessHandle.current().pid());
         properties.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, bootstrap);
         properties.put(StreamsConfig.STATE_DIR_CONFIG, args[4]);
         properties.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, 1);
