@@ -608,7 +608,8 @@ def answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int], lasts: Floats
         requests[rows] += more_requests
     z, limits = _normal(uniform(facts.seeds, _NOISE)), FULL - np.array(thresholds, dtype=np.float64)
     below, most = np.zeros((size, len(thresholds)), dtype=np.int64), np.zeros(size)
-    _end(failures, requests, volume, z, facts.total, facts.bad, limits, below, most)
+    ends = np.empty(failures.shape)
+    _end(failures, requests, volume, z, facts.total, facts.bad, limits, ends, below, most)
     probability = []
     for limit, missed in zip(limits, (below / DRAWS).T, strict=True):
         certain = FULL * facts.bad > limit * most
@@ -616,7 +617,7 @@ def answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int], lasts: Floats
         probability.append(np.where(certain, 1.0, np.where(open_still, np.clip(missed, FLOOR, 1 - FLOOR), missed)))
     asked = facts.total + expected > 0
     at = [round(q * (DRAWS - 1)) for q in (0.5, *LEVELS, *(1 - level for level in LEVELS))]
-    middle, *tails = np.partition(failures, at, axis=1)[:, at].T
+    middle, *tails = np.partition(ends, at, axis=1)[:, at].T
     lows, highs = (dict(zip(LEVELS, part, strict=True)) for part in (tails[: len(LEVELS)], tails[len(LEVELS) :]))
     low = np.where(facts.failing, lows[FAILING_TAIL], lows[TAIL])
     high = np.where(facts.failing, highs[FAILING_TAIL], highs[TAIL])
@@ -646,11 +647,12 @@ def answers(facts: Facts, fleet: Fleet, thresholds: Sequence[int], lasts: Floats
 
 @compiled
 def _end(
-    failures: Floats, requests: Floats, volume: Floats, z: Floats, total: Floats, bad: Floats, limits: Floats, below: Ints, most: Floats
+    failures: Floats, requests: Floats, volume: Floats, z: Floats, total: Floats, bad: Floats, limits: Floats, ends: Floats,
+    below: Ints, most: Floats,
 ) -> None:  # fmt: skip
-    """Turn each draw's `failures` still to come into the availability at the end, and count in `below` those beyond each limit.
+    """Write each draw's availability at the end to `ends`, and count in `below` those beyond each of `limits`, basis points that may fail.
 
-    `limits`: basis points that may fail. `most`: takes the most requests that a draw of the tenant's has.
+    `failures` and `requests` are still to come; `most` takes the most requests that a draw of the tenant's has.
     """
     for row in range(failures.shape[0]):
         for draw in range(failures.shape[1]):
@@ -662,7 +664,7 @@ def _end(
                 drawn = np.floor(mean + np.sqrt(mean) * normal + (normal * normal - 1) / 6 + 0.5)
                 drawn = min(max(drawn, 0.0), n)
             whole, failed = total[row] + n, bad[row] + drawn
-            failures[row, draw] = 1 - failed / max(whole, 1e-9)
+            ends[row, draw] = 1 - failed / max(whole, 1e-9)
             most[row] = max(most[row], whole)
             for place in range(limits.size):
                 below[row, place] += FULL * failed > limits[place] * whole
