@@ -482,8 +482,8 @@ def _pace(incidents: _Incidents, centre: float) -> Floats:
 
 def arriving(facts: Facts, fleet: Fleet) -> Floats:
     """Failures of incidents that will start later, (tenants, ARRIVING): Poisson's arrivals at a Gamma rate."""
-    u = uniform(facts.seeds, _COUNT)[:, :ARRIVING]
-    out = np.zeros(u.shape)
+    u = uniform(facts.seeds, _COUNT)
+    out = np.zeros((len(u), ARRIVING))
     own, volume, law = facts.incidents, facts.volume, fleet.lasting
     _arrive(
         facts.seeds, u, facts.left, facts.clock, facts.rate_shape, facts.rate_days, facts.pace * law.scale[0], -1 / law.k[0],
@@ -503,13 +503,13 @@ def _arrive(
 
     Of the fleet's, half are as long as its law says, which knows of longer ones than have been: `scale` and `power` are the law's.
     """
-    for row in range(u.shape[0]):
+    for row in range(out.shape[0]):
         days = left[row] / DAY
         odds = days / (rate_days[row] + days)
         none = (1 - odds) ** rate_shape[row]
         own = offsets[row + 1] - offsets[row]
         mine = own / (own + OWN_INCIDENTS)
-        for draw in range(u.shape[1]):
+        for draw in range(out.shape[1]):
             n, chance, below = 0, none, none
             while n < MOST_INCIDENTS and u[row, draw] > below:
                 key = seeds[row] + np.uint64((draw * MOST_INCIDENTS + n) * 4 + 1000)
@@ -553,15 +553,16 @@ def stretches(facts: Facts, fleet: Fleet, against: float = OWN_DAYS, *, whoever:
     own = uniform(facts.seeds, _COUNT)[:, ARRIVING:]
     length = np.maximum(np.ceil(facts.left / DAY), 1).astype(np.int64)
     out = np.zeros(u.shape)
+    # Arrays handed to compiled code have one layout, whoever many tenants there are: another one is compiled anew.
     if fleet.share_days.any():
         whose, start = _picked(fleet.share_days, fleet.share_days, u)
         if fleet.share_incidents.any() and not whoever:
             met = _picked(fleet.share_incidents, fleet.share_days, u[facts.failing])
             whose[facts.failing], start[facts.failing] = met
         _stretch(fleet.shares, whose, fleet.share_days[whose], start, length, out)
-    days = np.broadcast_to(facts.share_days[:, None], u.shape)
-    theirs, rows = np.zeros(u.shape), np.broadcast_to(np.arange(len(u))[:, None], u.shape)
-    _stretch(facts.shares, rows, np.maximum(days, 1), (u * days).astype(np.int64), length, theirs)
+    days, theirs = facts.share_days[:, None], np.zeros(u.shape)
+    rows, many = (np.repeat(one, u.shape[1]).reshape(u.shape) for one in (np.arange(len(u)), np.maximum(days, 1)))
+    _stretch(facts.shares, rows, many, (u * days).astype(np.int64), length, theirs)
     return np.where(own < days / np.maximum(days + against, 1), theirs, out)
 
 
