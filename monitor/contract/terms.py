@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 FULL = 10_000
@@ -96,6 +97,7 @@ def until(good: int, bad: int, threshold: int) -> int:
     return room // threshold if room >= 0 else room // (FULL - threshold)
 
 
+@cache
 def label(threshold: int) -> str:
     """Basis points as people write the percentage: 9900 -> "99", 9995 -> "99.95"."""
     whole, part = divmod(threshold, 100)

@@ -1008,12 +1008,9 @@ def _silent(silence: Silence | None) -> dict[str, Any] | None:
 
 
 def _four(row: Row, excluded: Row) -> dict[str, int]:
-    return {
-        "good": row[SUCCESS] + row[CLIENT],
-        "bad": row[SERVER],
-        "excluded": row[EXTERNAL] + sum(excluded),
-        "unclassified": row[UNCLASSIFIED],
-    }
+    success, client, server, external, unclassified = row
+    left_out = external if excluded is NOTHING else external + sum(excluded)
+    return {"good": success + client, "bad": server, "excluded": left_out, "unclassified": unclassified}
 
 
 def _counted(day: Day, tenant: Tenant) -> tuple[Ints, Ints]:

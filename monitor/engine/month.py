@@ -163,8 +163,4 @@ def _add(into: dict[str, Row], portal: str, row: Row) -> None:
 
 def add_up(rows: Iterable[Row]) -> Row:
     """The sum of rows of five counts."""
-    total = [0] * WIDTH
-    for row in rows:
-        for index, n in enumerate(row):
-            total[index] += n
-    return total
+    return [sum(column) for column in zip(NOTHING, *rows, strict=True)]
