@@ -553,7 +553,7 @@ def stretches(facts: Facts, fleet: Fleet, against: float = OWN_DAYS, *, whoever:
     own = uniform(facts.seeds, _COUNT)[:, ARRIVING:]
     length = np.maximum(np.ceil(facts.left / DAY), 1).astype(np.int64)
     out = np.zeros(u.shape)
-    # Arrays handed to compiled code have one layout, whoever many tenants there are: another one is compiled anew.
+    # Arrays handed to compiled code have one layout, however many tenants there are: for another one it is compiled anew.
     if fleet.share_days.any():
         whose, start = _picked(fleet.share_days, fleet.share_days, u)
         if fleet.share_incidents.any() and not whoever:

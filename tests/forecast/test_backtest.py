@@ -65,7 +65,7 @@ def test_an_error_of_calibration_is_told_from_what_chance_makes_of_a_right_forec
     """Months in which five tenants share their fate; what is said of them is right, or too high by `off`."""
     rng = np.random.default_rng(SEED)
     trails = []
-    for number, period in enumerate(months(48)):
+    for number, period in enumerate(consecutive(48)):
         p = rng.uniform(0.05, 0.7)
         crossed = period.end - 1 if rng.random() < p else None
         trails += [trail_of(f"tenant {i} of {number}", period, p + off, crossed) for i in range(5)]
@@ -75,7 +75,7 @@ def test_an_error_of_calibration_is_told_from_what_chance_makes_of_a_right_forec
     assert (error > chance["one_in_twenty"]) == told_apart
 
 
-def months(many):
+def consecutive(many):
     made = [month(2025, 1)]
     while len(made) < many:
         made.append(month_after(made[-1]))
@@ -91,7 +91,7 @@ def trail_of(name, period, p, crossed):
 
 
 def test_how_fast_months_are_lost_is_measured_from_the_start_of_the_failure_that_loses_them():
-    first, second, third = months(3)
+    first, second, third = consecutive(3)
     trails = [
         trail_of("slow", first, 0.5, first.start + 700),
         trail_of("fast", second, 0.5, second.start + 130),

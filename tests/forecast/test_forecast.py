@@ -23,10 +23,14 @@ FIRST = 20_002
 TOP = 9900
 
 
-def tenant(days, requests_a_minute=20, failing=(), background=0.0, seed=1):
-    """A history of whole days and the month made of them, `failing` being (first minute, minute outside, share) from the start."""
+def tenant(days, requests_a_minute=20, failing=(), background=0.0, seed=1, hours=range(24)):
+    """A history of whole days and the month made of them, `failing` being (first minute, minute outside, share) from the start.
+
+    Requests come in these `hours` of the day only.
+    """
     rng = np.random.default_rng(seed)
     demand = np.full(days * DAY, requests_a_minute, dtype=np.int64)
+    demand[~np.isin(np.arange(days * DAY) % DAY // 60, hours)] = 0
     bad = rng.binomial(demand, background)
     for first, upto, share in failing:
         bad[first:upto] = np.round(demand[first:upto] * share)
@@ -122,8 +126,8 @@ def test_the_point_of_no_return_follows_the_hours_of_the_week():
 
 def test_the_point_of_no_return_of_a_small_tenant_follows_its_own_day_and_not_the_fleets():
     """Some 500 requests a day, all at night, where everybody else works by day; a failure from 21:00."""
-    fleet = Fleet.of([by_hours(50, range(8, 18))[0] for _ in range(20)])
-    history_demand_bad = by_hours(1, [*range(20, 24), *range(4)])
+    fleet = Fleet.of([tenant(58, 50, hours=range(8, 18))[0] for _ in range(20)])
+    history_demand_bad = tenant(58, 1, hours=[*range(20, 24), *range(4)])
     _, demand, bad = history_demand_bad
     since = 28 * DAY + 21 * 60
     bad[since:] = demand[since:]
@@ -132,15 +136,6 @@ def test_the_point_of_no_return_of_a_small_tenant_follows_its_own_day_and_not_th
     # A month's budget is 144 requests: 60 are gone, and 84 more come in as many minutes.
     assert made.expected_requests == pytest.approx(30 * 480, rel=0.02)
     assert made.minutes_left[TOP] == pytest.approx(84, rel=0.15)
-
-
-def by_hours(requests_a_minute, hours):
-    """A history of 58 days without failures, with requests in these hours of the day only."""
-    history, demand, bad = tenant(58, requests_a_minute)
-    demand[~np.isin(np.arange(58 * DAY) % DAY // 60, hours)] = 0
-    for day in range(58):
-        history.replace_day(FIRST + day, demand[day * DAY : (day + 1) * DAY], bad[day * DAY : (day + 1) * DAY])
-    return history, demand, bad
 
 
 def test_nothing_is_left_when_it_is_missed_and_nothing_is_said_when_nothing_fails():
@@ -248,7 +243,7 @@ def test_later_failures_are_those_of_the_formulas_in_numpy():
     often = [(d * DAY + 900, d * DAY + 900 + 40 * (d % 5 + 1), 0.7) for d in range(1, 43, 3)]
     asked = [
         month(tenant(2), DAY // 2, name="new"),
-        month(by_hours(1, [22, 23, 0, 1]), 43 * DAY + 30, start=28 * DAY, name="by night"),
+        month(tenant(58, 1, hours=[22, 23, 0, 1]), 43 * DAY + 30, start=28 * DAY, name="by night"),
         month(tenant(58, failing=often), 43 * DAY + 30, start=28 * DAY, name="often"),
         month(tenant(58, failing=[(43 * DAY, 50 * DAY, 0.2)]), 43 * DAY + 95, start=28 * DAY, name="in failure"),
     ]
